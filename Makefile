@@ -1,0 +1,57 @@
+# The two commands of a new user: `make demo` and `make test`. Everything is installed into .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos
+PROTOS := $(wildcard protos/loramill/v1/*.proto)
+GROUP_FLAGS := --group store --group service --group trainer --group dev
+
+.PHONY: demo test check install lock protos generate shapes clean
+
+# Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
+demo: install
+	$(BIN)/python deploy/examples/demo/demo.py
+
+# Passes the checks and the tests.
+test: check
+	$(BIN)/python -m pytest
+
+# Architecture, types, style, contract, generated code: what every commit is held to.
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	rm -rf .venv/generated && $(MAKE) --no-print-directory OUT=.venv/generated generate
+	diff -r -x __pycache__ -x __init__.py .venv/generated/loramill/v1 client/loramill/v1
+
+install: .venv/.installed
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . $(GROUP_FLAGS)
+	touch $@
+
+# Writes the messages and stubs again after a change of protos/.
+protos: install
+	rm -f client/loramill/v1/*_pb2*
+	$(MAKE) --no-print-directory OUT=client generate
+
+generate:
+	mkdir -p $(OUT)
+	$(PROTOC) --python_out=$(OUT) --mypy_out=quiet:$(OUT) $(PROTOS)
+	$(PROTOC) --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(filter %_service.proto,$(PROTOS))
+
+# Resolves constraints.txt again after a change of pyproject.toml.
+lock: install
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		pyproject.toml $(GROUP_FLAGS) --output-file constraints.txt
+
+# Makes the built-in base model anew, in about an hour on two cores; a stopped run goes on.
+shapes: install
+	$(BIN)/python -m trainer.builtin.shapes.make --out trainer/builtin/shapes/base
+
+clean:
+	rm -rf .venv build

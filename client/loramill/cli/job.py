@@ -1,0 +1,287 @@
+"""`loramill job`: submit, watch, list, cancel and delete jobs; their metrics and logs."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from loramill.cli import common
+from loramill.cli.common import Data, DataOption, Output, OutputOption, ServerOption, connect, say
+from loramill.cli.output import age_of, clock, print_many, print_one, printable
+from loramill.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loramill import v1
+    from loramill.client import Client
+
+app = typer.Typer(help="Train adapters.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="JOB", help="The job's id, or trainingJobs/ID.")]
+
+
+@app.command()
+def submit(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(help="The spec in YAML; - reads it from standard input."),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field, such as adapter.rank=8. May be repeated."),
+    ] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option("--watch/--no-watch", help="Follow the job until it ends. Default: only with -o table."),
+    ] = None,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Only check the spec, and print it with every field filled in.")
+    ] = False,
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """Submit a job, and follow it until it ends. Ctrl-C stops following; the job goes on."""
+    from loramill.spec import read_spec
+
+    spec = read_spec(_read_text(file), changes or [], source=str(file))
+    with connect(context, server) as client:
+        job = _create(client, spec, validate_only=validate_only)
+        for warning in job.warnings:
+            say(f"Warning: {warning}")
+        if validate_only:
+            _print_resolved(job, output)
+            return
+        if output is Output.TABLE:
+            typer.echo(f"Job {_id(job)} is accepted.")
+        follow = watch if watch is not None else output is Output.TABLE
+        if follow:
+            job = _follow(client, job.name, output, server_given=_server_given(context, server))
+        _finish(job, output, watched=follow)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{file} cannot be used:", [f"it is not UTF-8 text (byte {error.start})"]) from None
+    except OSError as error:
+        raise SpecError(f"{file} cannot be read: {error.strerror}.", []) from None
+
+
+def _create(client: Client, spec: v1.TrainingSpec, *, validate_only: bool) -> v1.TrainingJob:
+    try:
+        return client.create_job(spec, validate_only=validate_only)
+    except KeyboardInterrupt:
+        if not validate_only:
+            say("Stopped before the service answered; `loramill job list` shows whether it accepted the job.")
+        raise
+
+
+def _print_resolved(job: v1.TrainingJob, output: Output) -> None:
+    from loramill.spec import dump_spec
+
+    if output is Output.TABLE:
+        say("The spec is valid. With every field filled in it is:")
+        typer.echo(dump_spec(job.spec), nl=False)
+    elif output is not Output.NAME:  # what does not exist has no name
+        print_one(job, output, _details)
+
+
+def _server_given(context: typer.Context, server: str | None) -> str | None:
+    return server or context.find_root().params.get("server")
+
+
+def _follow(client: Client, name: str, output: Output, *, server_given: str | None) -> v1.TrainingJob:
+    """Shows the job until it has ended. On Ctrl-C says that it goes on and how to find it again, and exits."""
+    from loramill.cli.live import follow, stream_for
+    from loramill.errors import Unreachable
+    from loramill.names import short_name
+
+    again = f"loramill job watch {short_name(name)}" + (
+        f" --server {shlex.quote(server_given)}" if server_given else ""
+    )
+    try:
+        return follow(client, name, stream_for(structured=output is not Output.TABLE))
+    except KeyboardInterrupt:
+        say(f"\nStopped watching; the job goes on. Follow it again with:\n  {again}")
+        raise typer.Exit(common.EXIT_INTERRUPTED) from None
+    except Unreachable:
+        say(f"The job may well go on without being watched. Follow it again with:\n  {again}")
+        raise
+
+
+def _finish(job: v1.TrainingJob, output: Output, *, watched: bool) -> None:
+    """Prints how a job came out, and exits with 1 if it was watched and did not succeed."""
+    from loramill.v1 import TRAINING_JOB_STATE_SUCCEEDED
+
+    if output is not Output.TABLE:
+        print_one(job, output, _details)
+    elif watched:
+        typer.echo(printable(f"Job {_id(job)} {_state(job)}: {job.state_message}"))
+        for adapter in job.adapters:
+            typer.echo(f"Get the adapter with: loramill adapter download {adapter.rpartition('/')[2]} --format all")
+    else:
+        typer.echo(f"Follow it with: loramill job watch {_id(job)}")
+    if watched and job.state != TRAINING_JOB_STATE_SUCCEEDED:
+        raise typer.Exit(common.EXIT_FAILED)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    name: NameArgument,
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """Follow a job until it ends. Ctrl-C stops following; the job goes on."""
+    with connect(context, server) as client:
+        job = _follow(client, name, output, server_given=_server_given(context, server))
+        _finish(job, output, watched=True)
+
+
+@app.command()
+def get(
+    context: typer.Context, name: NameArgument, output: OutputOption = Output.TABLE, server: ServerOption = None
+) -> None:
+    """Show one job. With -o yaml, its spec with every field filled in too."""
+    with connect(context, server) as client:
+        print_one(client.get_job(name), output, _details)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    states: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            help="Only these: queued, launching, running, cancelling, succeeded, failed, cancelled. May be repeated.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most jobs to show.")] = 50,
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """List jobs, newest first."""
+    from loramill.scalars import parse_enum
+    from loramill.v1 import TrainingJobState
+
+    try:
+        wanted = [TrainingJobState.ValueType(parse_enum(TrainingJobState.DESCRIPTOR, state)) for state in states or []]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--state") from None
+    now = datetime.now(UTC)
+    columns = {
+        "ID": _id,
+        "STATE": _state,
+        "STEP": _steps,
+        "LOSS": lambda job: f"{job.progress.loss:.4f}" if job.progress.HasField("loss") else "",
+        "BASE": lambda job: job.spec.base_model.rpartition("/")[2],
+        "AGE": lambda job: age_of(job.create_time, now),
+        "TITLE": lambda job: job.spec.display_name,
+    }
+    with connect(context, server) as client:
+        print_many(itertools.islice(client.list_jobs(states=wanted), limit), output, columns)
+
+
+@app.command()
+def cancel(
+    context: typer.Context, name: NameArgument, output: OutputOption = Output.TABLE, server: ServerOption = None
+) -> None:
+    """Ask for a job's end. What it learned so far is kept as a partial adapter if it took a step."""
+    with connect(context, server) as client:
+        print_one(client.cancel_job(name), output, _details)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    name: NameArgument,
+    adapters: Annotated[bool, typer.Option("--adapters", help="Delete its adapters too; else they stay.")] = False,
+    server: ServerOption = None,
+) -> None:
+    """Delete a job that has ended. Its adapters stay."""
+    with connect(context, server) as client:
+        client.delete_job(name, delete_adapters=adapters)
+    typer.echo(f"Deleted {name}{' and its adapters' if adapters else ''}.")
+
+
+@app.command()
+def logs(
+    context: typer.Context,
+    name: NameArgument,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for further lines until the launch has ended.")
+    ] = False,
+    launch: Annotated[int, typer.Option(min=0, help="Which launch; 0 is the newest.")] = 0,
+    server: ServerOption = None,
+) -> None:
+    """Print a trainer's log."""
+    with connect(context, server) as client:
+        for line in client.stream_logs(name, launch=launch, follow=follow):
+            typer.echo(printable(line))
+
+
+@app.command()
+def metrics(
+    context: typer.Context,
+    name: NameArgument,
+    after_step: Annotated[int, typer.Option(min=0, help="Only steps after this one.")] = 0,
+    output: DataOption = Data.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """Print what was measured, by step."""
+    columns = {
+        "STEP": lambda metric: str(metric.step),
+        "LOSS": lambda metric: f"{metric.loss:.5f}",
+        "PRIOR": lambda metric: f"{metric.prior_loss:.5f}" if metric.HasField("prior_loss") else "",
+        "RATE": lambda metric: f"{metric.learning_rate:.3g}",
+        "GRADIENT": lambda metric: f"{metric.gradient_norm:.3g}",
+        "IMAGES/S": lambda metric: f"{metric.images_per_second:.1f}",
+    }
+    with connect(context, server) as client:
+        print_many(client.list_metrics(name, after_step=after_step), output, columns)
+
+
+def _id(job: v1.TrainingJob) -> str:
+    return job.name.rpartition("/")[2]
+
+
+def _state(job: v1.TrainingJob) -> str:
+    from loramill.cli.live import state_word
+
+    return state_word(job)
+
+
+def _steps(job: v1.TrainingJob) -> str:
+    return f"{job.progress.step}/{job.progress.steps}" if job.progress.steps else ""
+
+
+def _details(job: v1.TrainingJob) -> Mapping[str, str]:
+    from loramill.cli.live import numbers
+
+    launches = [f"{launch.number}: {launch.message or 'no word yet'}" for launch in job.launches]
+    return {
+        "Job": _id(job),
+        "Title": job.spec.display_name,
+        "State": _state(job),
+        "": job.state_message,
+        "Progress": "  ".join(numbers(job)),
+        "Base model": job.spec.base_model.rpartition("/")[2],
+        "Dataset": job.spec.dataset.dataset.rpartition("/")[2],
+        "Created": clock(job.create_time),
+        "Started": clock(job.start_time),
+        "Ended": clock(job.end_time),
+        "Launches": "\n".join(launches),
+        "Adapters": "\n".join(adapter.rpartition("/")[2] for adapter in job.adapters),
+        "Warnings": "\n".join(job.warnings),
+    }

@@ -1,0 +1,171 @@
+"""Shows a job while it goes on: moving on a terminal, a line for each change elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self, TextIO
+
+from loramill import v1
+from loramill.cli.output import printable
+from loramill.names import short_name
+from loramill.scalars import enum_word
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from loramill.client import Client
+    from loramill.errors import Unreachable
+
+_LINES_PER_TRAINING = 20
+"""So many lines of bare progress a plain log gets, however long the training is."""
+
+
+def follow(client: Client, name: str, stream: TextIO) -> v1.TrainingJob:
+    """Shows the job on `stream` until it has ended, and returns it as it ended. KeyboardInterrupt passes through."""
+    view = TerminalView(stream) if stream.isatty() else LineView(stream)
+    with view:
+        job = v1.TrainingJob()
+        for job in client.watch_job(name, on_lost=view.lost):
+            view.show(job)
+        return job
+
+
+def phase_word(job: v1.TrainingJob) -> str:
+    """What is being done, in a word or two; empty where nothing runs."""
+    if job.state != v1.TRAINING_JOB_STATE_RUNNING or not job.progress.phase:
+        return ""
+    return enum_word(v1.Phase.DESCRIPTOR, job.progress.phase).replace("_", " ")
+
+
+def state_word(job: v1.TrainingJob) -> str:
+    return enum_word(v1.TrainingJobState.DESCRIPTOR, job.state)
+
+
+def numbers(job: v1.TrainingJob) -> list[str]:
+    """Step, loss, pace and time left, those that are known."""
+    progress = job.progress
+    parts = [f"step {progress.step}/{progress.steps}"] if progress.steps else []
+    if progress.HasField("loss"):
+        parts.append(f"loss {progress.loss:.4f}")
+    if progress.images_per_second > 0:
+        parts.append(f"{progress.images_per_second:.1f} images/s")
+    if progress.HasField("remaining"):
+        parts.append(f"ETA {span(progress.remaining.seconds)}")
+    return parts
+
+
+def span(seconds: int) -> str:
+    """`0:42`, `12:05`, `3:02:11`."""
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
+def sentence(job: v1.TrainingJob) -> str:
+    """Where the job stands, for people; the trainer's own words where it says what it is doing."""
+    doing = job.progress.message if job.state == v1.TRAINING_JOB_STATE_RUNNING else ""
+    return doing or job.state_message
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What makes a line of a plain log worth printing when it changes."""
+
+    state: int
+    reason: int
+    phase: str
+    launches: int
+    part: int
+    """How much of the training is done, in so many parts as lines are wanted."""
+
+
+def _standing(job: v1.TrainingJob) -> _Standing:
+    steps = max(job.progress.steps, 1)
+    part = job.progress.step * _LINES_PER_TRAINING // steps
+    return _Standing(job.state, job.state_reason, phase_word(job), len(job.launches), part)
+
+
+class LineView:
+    """One line per change, for logs and pipes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last: _Standing | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, job: v1.TrainingJob) -> None:
+        standing = _standing(job)
+        if standing == self._last:
+            return
+        self._last = standing
+        head = " ".join(part for part in (short_name(job.name), state_word(job), phase_word(job)) if part)
+        self._print(": ".join([head, "  ".join([*numbers(job), *filter(None, [sentence(job)])])]))
+
+    def lost(self, error: Unreachable) -> None:
+        self._print(f"The connection was lost; the job goes on, and is looked for again. {error}")
+
+    def _print(self, line: str) -> None:
+        print(printable(line), file=self._stream, flush=True)
+
+
+class TerminalView:
+    """A bar and a sentence that change in place; they stay when the job has ended."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            auto_refresh=False,
+        )
+        self._task = self._progress.add_task("", total=None, numbers="")
+        self._live = Live(self._progress, console=Console(file=stream), refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def show(self, job: v1.TrainingJob) -> None:
+        # Before and after training nothing is known of how long it takes: the bar then only moves to and fro.
+        counted = job.progress.steps > 0 and (phase_word(job) == "training" or job.state in _ENDED)
+        self._progress.update(
+            self._task,
+            description=" ".join(filter(None, [state_word(job), phase_word(job)])),
+            total=job.progress.steps if counted else None,
+            completed=job.progress.step if counted else 0,
+            numbers="  ".join(numbers(job)),
+        )
+        self._draw(sentence(job))
+
+    def lost(self, error: Unreachable) -> None:
+        self._draw(f"The connection was lost; the job goes on, and is looked for again. {error}")
+
+    def _draw(self, text: str) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        self._live.update(Group(self._progress, Text(printable(text), style="dim")), refresh=True)
+
+
+_ENDED = (v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED, v1.TRAINING_JOB_STATE_CANCELLED)
+
+
+def stream_for(structured: bool) -> TextIO:
+    """Where to show progress: beside the result if that is for programs."""
+    return sys.stderr if structured else sys.stdout

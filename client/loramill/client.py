@@ -1,0 +1,242 @@
+"""The synchronous client: one method per thing that a caller can ask for.
+
+    with Client("127.0.0.1:50051") as client:
+        dataset = client.upload_dataset(Path("photos"))
+        spec = v1.TrainingSpec(base_model="baseModels/shapes", dataset=v1.DatasetSpec(dataset=dataset.name))
+        job = client.create_job(spec)
+        for job in client.watch_job(job.name):
+            print(job.progress.step)
+
+Names are given as `trainingJobs/x` or `x`. Errors are of the tree in `loramill.errors`. Threads may share a client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from typing import TYPE_CHECKING, Self
+
+from loramill import errors, v1
+from loramill.calls import LONG_SECONDS, Calls
+from loramill.channel import address_or_default
+from loramill.folder import LocalFile, Selection, select_files
+from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
+from loramill.transfer import save_download, upload_messages
+from loramill.upload import UploadProgress, upload_files
+from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
+from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
+from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
+from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
+from loramill.watch import Patience, watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+PAGE_SIZE = 100
+
+
+class Client:
+    """A connection to one service, without encryption."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        patience: Patience | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`address` is host:port; without one the environment's LORAMILL_SERVER, else 127.0.0.1:50051.
+
+        It connects with the first call, so that only that can find the service Unreachable.
+        """
+        self._calls = Calls(address_or_default(address))
+        self._patience = patience or Patience()
+        self._sleep = sleep
+        self._training = TrainingServiceStub(self._calls.channel)
+        self._datasets = DatasetServiceStub(self._calls.channel)
+        self._adapters = AdapterServiceStub(self._calls.channel)
+        self._bases = BaseModelServiceStub(self._calls.channel)
+
+    @property
+    def address(self) -> str:
+        return self._calls.address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the connection up; open streams end."""
+        self._calls.close()
+
+    # Jobs
+
+    def create_job(
+        self, spec: v1.TrainingSpec, *, request_id: str | None = None, validate_only: bool = False
+    ) -> v1.TrainingJob:
+        """Submits a job. The same `request_id` and spec again return the same job; without one, each call makes one."""
+        request = v1.CreateTrainingJobRequest(
+            spec=spec, request_id=request_id or _new_request_id(), validate_only=validate_only
+        )
+        return self._calls.unary(self._training.CreateTrainingJob, request)
+
+    def get_job(self, name: str) -> v1.TrainingJob:
+        return self._calls.unary(self._training.GetTrainingJob, v1.GetTrainingJobRequest(name=full_name(JOBS, name)))
+
+    def list_jobs(self, *, states: Iterable[v1.TrainingJobState.ValueType] = ()) -> Iterator[v1.TrainingJob]:
+        """Jobs, newest first, fetched page by page as they are asked for; only those in `states` if any are given."""
+        request = v1.ListTrainingJobsRequest(page_size=PAGE_SIZE, states=states)
+        for page in self._calls.pages(self._training.ListTrainingJobs, request):
+            yield from page.training_jobs
+
+    def watch_job(
+        self, name: str, *, on_lost: Callable[[errors.Unreachable], None] | None = None
+    ) -> Iterator[v1.TrainingJob]:
+        """The job as it stands, then each change, until it has ended.
+
+        A connection that is lost after the first answer is made again, and `on_lost` hears of each failure. The job
+        does not depend on being watched: whoever stops here may watch it again.
+        """
+        request = v1.WatchTrainingJobRequest(name=full_name(JOBS, name))
+        return watch(
+            lambda: self._calls.stream(self._training.WatchTrainingJob, request),
+            self._patience,
+            self._sleep,
+            on_lost or _ignore,
+        )
+
+    def cancel_job(self, name: str) -> v1.TrainingJob:
+        """Asks for the job's end and returns at once. A job that has ended is returned as it is."""
+        request = v1.CancelTrainingJobRequest(name=full_name(JOBS, name))
+        return self._calls.unary(self._training.CancelTrainingJob, request)
+
+    def delete_job(self, name: str, *, delete_adapters: bool = False) -> None:
+        """Removes an ended job; its adapters stay unless `delete_adapters`."""
+        request = v1.DeleteTrainingJobRequest(name=full_name(JOBS, name), delete_adapters=delete_adapters)
+        self._calls.unary(self._training.DeleteTrainingJob, request)
+
+    def list_metrics(self, name: str, *, after_step: int = 0) -> Iterator[v1.TrainingMetric]:
+        """The measurements of a job, by step, fetched page by page."""
+        request = v1.ListTrainingMetricsRequest(name=full_name(JOBS, name), after_step=after_step)
+        for page in self._calls.pages(self._training.ListTrainingMetrics, request):
+            yield from page.metrics
+
+    def stream_logs(self, name: str, *, launch: int = 0, follow: bool = False) -> Iterator[str]:
+        """Lines of the trainer's log; `launch` 0 is the newest. With `follow`, waits for more until it has ended."""
+        request = v1.StreamTrainingLogsRequest(name=full_name(JOBS, name), launch=launch, follow=follow)
+        for answer in self._calls.stream(self._training.StreamTrainingLogs, request):
+            yield answer.line
+
+    # Datasets
+
+    def create_dataset(self, display_name: str = "", *, request_id: str | None = None) -> v1.Dataset:
+        """Opens an empty dataset."""
+        request = v1.CreateDatasetRequest(
+            dataset=v1.Dataset(display_name=display_name), request_id=request_id or _new_request_id()
+        )
+        return self._calls.unary(self._datasets.CreateDataset, request)
+
+    def upload_file(self, dataset: str, file: LocalFile) -> v1.DatasetFile:
+        """Adds one file to an open dataset. The same file again is accepted."""
+        messages = upload_messages(full_name(DATASETS, dataset), file.path, file.label)
+        return self._calls.upload(self._datasets.UploadFile, messages).file
+
+    def finalize_dataset(self, name: str) -> v1.Dataset:
+        """Freezes a dataset; it can be trained on from then on."""
+        request = v1.FinalizeDatasetRequest(name=full_name(DATASETS, name))
+        return self._calls.unary(self._datasets.FinalizeDataset, request, timeout=LONG_SECONDS)
+
+    def upload_dataset(
+        self,
+        folder: Path | Selection,
+        display_name: str = "",
+        *,
+        progress: Callable[[UploadProgress], None] | None = None,
+    ) -> v1.Dataset:
+        """Uploads the pictures, captions and text metadata of a folder, and freezes them as a dataset.
+
+        `folder.select_files` says what is taken and what is skipped; its Selection may be given in place of the folder.
+        If anything fails, or the caller interrupts, the unfinished dataset is removed again.
+        """
+        selection = folder if isinstance(folder, Selection) else select_files(folder)
+        dataset = self.create_dataset(display_name)
+        try:
+            upload_files(selection.files, lambda file: self.upload_file(dataset.name, file), progress or _ignore)
+            return self.finalize_dataset(dataset.name)
+        except BaseException:
+            with contextlib.suppress(errors.ClientError):
+                self.delete_dataset(dataset.name)
+            raise
+
+    def get_dataset(self, name: str) -> v1.Dataset:
+        return self._calls.unary(self._datasets.GetDataset, v1.GetDatasetRequest(name=full_name(DATASETS, name)))
+
+    def list_datasets(self) -> Iterator[v1.Dataset]:
+        """Datasets, newest first, fetched page by page."""
+        request = v1.ListDatasetsRequest(page_size=PAGE_SIZE)
+        for page in self._calls.pages(self._datasets.ListDatasets, request):
+            yield from page.datasets
+
+    def delete_dataset(self, name: str) -> None:
+        request = v1.DeleteDatasetRequest(name=full_name(DATASETS, name))
+        self._calls.unary(self._datasets.DeleteDataset, request)
+
+    # Adapters
+
+    def get_adapter(self, name: str) -> v1.Adapter:
+        return self._calls.unary(self._adapters.GetAdapter, v1.GetAdapterRequest(name=full_name(ADAPTERS, name)))
+
+    def list_adapters(self, *, job: str = "") -> Iterator[v1.Adapter]:
+        """Adapters, newest job first, fetched page by page; only those of `job` if one is given."""
+        request = v1.ListAdaptersRequest(page_size=PAGE_SIZE, training_job=full_name(JOBS, job) if job else "")
+        for page in self._calls.pages(self._adapters.ListAdapters, request):
+            yield from page.adapters
+
+    def download_adapter(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        format: v1.AdapterFormat.ValueType = v1.ADAPTER_FORMAT_KOHYA,
+        overwrite: bool = False,
+    ) -> Path:
+        """Saves one file of an adapter in `folder` under its own name, checked by its digest, and returns the path.
+
+        A file of that name with another content is DownloadError unless `overwrite`.
+        """
+        request = v1.DownloadAdapterRequest(name=full_name(ADAPTERS, name), format=format)
+        messages = self._calls.stream(self._adapters.DownloadAdapter, request, timeout=LONG_SECONDS)
+        return save_download(messages, folder, overwrite=overwrite)
+
+    def delete_adapter(self, name: str) -> None:
+        """Removes an adapter in every format."""
+        request = v1.DeleteAdapterRequest(name=full_name(ADAPTERS, name))
+        self._calls.unary(self._adapters.DeleteAdapter, request)
+
+    # Base models
+
+    def get_base(self, name: str) -> v1.BaseModel:
+        return self._calls.unary(self._bases.GetBaseModel, v1.GetBaseModelRequest(name=full_name(BASES, name)))
+
+    def list_bases(self) -> Iterator[v1.BaseModel]:
+        """Base models by name, fetched page by page."""
+        request = v1.ListBaseModelsRequest(page_size=PAGE_SIZE)
+        for page in self._calls.pages(self._bases.ListBaseModels, request):
+            yield from page.base_models
+
+    def import_base(self, base_model_id: str, source_uri: str, *, license: str = "") -> v1.BaseModel:
+        """Has the service copy a base model from an address that its operator listed."""
+        request = v1.ImportBaseModelRequest(base_model_id=base_model_id, source_uri=source_uri, license=license)
+        return self._calls.unary(self._bases.ImportBaseModel, request, timeout=LONG_SECONDS)
+
+
+def _new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _ignore(_: object) -> None:
+    """Takes a report that nobody asked for."""

@@ -1,0 +1,126 @@
+"""`make demo`: teaches a tiny Stable Diffusion model a new word, through a service and its client, and measures it.
+
+Everything lands in build/demo. The service listens on this machine only, and ends with the demo. Exit code 0 means that the
+numbers moved as they must: the new word is drawn, and the words that the model knew still are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # trainer and service are not installed
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.examples.demo.local_service import ROOT, DemoError, LocalService, local_service, short
+
+if TYPE_CHECKING:
+    from deploy.examples.demo.measure import Numbers
+
+OUT = ROOT / "build" / "demo"
+BASE = ROOT / "trainer" / "builtin" / "shapes" / "base"
+JOB_FILE = Path(__file__).with_name("job.yaml")
+TAG = "lumi"
+
+console = Console(highlight=False)
+
+
+class Clock:
+    """How long each part took."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def part(self, title: str) -> Iterator[None]:
+        console.print(f"\n[bold]{title}[/bold]")
+        began = time.monotonic()
+        yield
+        self.parts[title] = time.monotonic() - began
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{title.lower()} {seconds:.0f} s" for title, seconds in self.parts.items())
+        return f"Took {sum(self.parts.values()):.0f} s: {parts}."
+
+
+def train_adapter(service: LocalService, clock: Clock) -> Path:
+    """From nothing to an adapter's folder, the way that a user goes."""
+    with clock.part("Draw twelve hearts and upload them"), tempfile.TemporaryDirectory(prefix="loramill-") as folder:
+        from deploy.examples.demo.dataset import write_dataset
+
+        hearts = Path(folder) / "hearts"
+        write_dataset(hearts)
+        dataset = service.loramill("dataset", "create", str(hearts), "-o", "name")
+    with clock.part("Train"):
+        job = service.train(JOB_FILE, dataset)
+    with clock.part("Download"):
+        adapter = service.loramill("adapter", "list", "--job", job, "-o", "name").splitlines()[-1]
+        folder = OUT / "adapter"
+        console.print(service.loramill("adapter", "download", adapter, "--format", "all", "-o", short(folder)))
+    return folder
+
+
+def print_numbers(numbers: Numbers) -> None:
+    table = Table(title="What is drawn as asked, of 100", title_justify="left", title_style="bold")
+    for heading in ("", "before", "after", "must be"):
+        table.add_column(heading, justify="left" if heading in ("", "must be") else "right")
+    pairs = [
+        ("new word: a heart", numbers.new_before.shape, numbers.new_after.shape, "at most 10 before"),
+        ("… in its colour", numbers.new_before.right, numbers.new_after.right, "at least 80 after"),
+        ("known words: the shape", numbers.known_before.shape, numbers.known_after.shape, "5 less at most"),
+        ("… in its colour", numbers.known_before.right, numbers.known_after.right, "5 less at most"),
+    ]
+    for title, before, after, bound in pairs:
+        table.add_row(title, f"{100 * before:.1f}", f"{100 * after:.1f}", bound)
+    table.add_section()
+    table.add_row("the judge, on drawn pictures", f"{100 * numbers.judge_drawn:.1f}", "", "at least 98")
+    table.add_row("… seen through the VAE", f"{100 * numbers.judge_reconstructed:.1f}", "", "at least 98")
+    console.print(table)
+    console.print(numbers.explanation(), style="dim")
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Read by the libraries when they are first imported: they say nothing but errors, and fetch nothing.
+    os.environ.update(DIFFUSERS_VERBOSITY="error", TRANSFORMERS_VERBOSITY="error", HF_HUB_OFFLINE="1")
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.mkdir(parents=True)
+    clock = Clock()
+    with contextlib.ExitStack() as running:
+        with clock.part("Start the service"):
+            service = running.enter_context(local_service(OUT / "data", OUT / "service.log", console))
+        folder = train_adapter(service, clock)
+    with clock.part("Measure"):
+        from deploy.examples.demo.measure import measure
+
+        adapter, sheet = folder / f"{TAG}.safetensors", OUT / "contact-sheet.png"
+        numbers, picture = measure(BASE, adapter, TAG)
+        picture.save(sheet)
+        print_numbers(numbers)
+    console.print()
+    for title, path in {"Adapter": adapter, "Contact sheet": sheet, "Report": folder / "report.html"}.items():
+        console.print(f"{title:14} {short(path)}", soft_wrap=True)
+    console.print(f"\n{clock}", style="dim")
+    failures = numbers.failures()
+    for sentence in failures:
+        console.print(sentence, style="red")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except DemoError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")

@@ -1,0 +1,174 @@
+"""Committed adapters: found by their index, described by their manifests. Synchronous: called in threads.
+
+A deleted adapter leaves a tombstone and loses its manifest first, so that an index entry that a slow writer brings back
+leads nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from loramill import v1
+
+from service import keys
+from service.adapter_index import complete_index
+from service.audit import Audit
+from service.caller import Caller
+from service.errors import Damaged, Refused, ResourceNotFound, invalid
+from service.facts import read_facts
+from service.jobs import job_id
+from service.pages import entry_before, page_size, page_token
+from service.times import to_timestamp, utc_now
+from store.object_store import NotFound, ObjectStore
+from store.records import put_record, read_record
+
+PIECE_BYTES = 1 << 20
+
+
+def adapter_id(name: str, field: str = "name") -> str:
+    """The id in `adapters/<id>`. Raises InvalidRequest."""
+    adapter = keys.adapter_of_name(name)
+    if adapter is None:
+        raise invalid(field, f"{field} is {name[:80]!r}, but must be adapters/<id>, as a job lists it.", "INVALID_NAME")
+    return adapter
+
+
+def no_adapter(adapter: str) -> ResourceNotFound:
+    return ResourceNotFound(f"{keys.adapter_name(adapter)} does not exist; list the adapters to see those that do.")
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of an adapter and where it lies."""
+
+    file: v1.AdapterFile
+    key: str
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of the record."""
+
+    store: ObjectStore
+    audit: Audit
+    clock: Callable[[], datetime] = utc_now
+
+    def get(self, tenant: str, adapter: str) -> v1.Adapter:
+        """Raises ResourceNotFound."""
+        return self._found(tenant, adapter)[0]
+
+    def page(self, tenant: str, request: v1.ListAdaptersRequest) -> v1.ListAdaptersResponse:
+        """One page, newest job first, within a job by step."""
+        size = page_size(request.page_size)
+        tenant_keys = keys.TenantKeys(tenant)
+        job = request.training_job
+        prefix = tenant_keys.adapters_of(job_id(job, "training_job")) if job else tenant_keys.adapters_prefix
+        after = entry_before(request.page_token, "adapters", job)
+        if job:
+            self._complete_index(tenant, job_id(job))
+        response = v1.ListAdaptersResponse()
+        for entry in self.store.list(prefix, tenant_keys.adapter(after) if after else ""):
+            found = self._manifest(tenant, keys.part_after(tenant_keys.adapters_prefix, entry.key))
+            if found is None:
+                continue
+            if len(response.adapters) == size:
+                last = adapter_id(response.adapters[-1].name)
+                response.next_page_token = page_token(last, "adapters", job)
+                break
+            response.adapters.append(found[0])
+        return response
+
+    def file(self, tenant: str, adapter: str, format_: v1.AdapterFormat.ValueType) -> StoredFile:
+        """The file of one format; KOHYA if unspecified. Raises ResourceNotFound."""
+        found, folder = self._found(tenant, adapter)
+        wanted = format_ or v1.ADAPTER_FORMAT_KOHYA
+        for file in found.files:
+            if file.format == wanted:
+                return StoredFile(file, folder + file.file_name)
+        names = v1.AdapterFormat.DESCRIPTOR.values_by_number
+        asked = names[wanted].name.removeprefix("ADAPTER_FORMAT_") if wanted in names else str(wanted)
+        there = ", ".join(names[file.format].name.removeprefix("ADAPTER_FORMAT_") for file in found.files)
+        raise ResourceNotFound(f"{found.name} has no file of format {asked}; it has {there}.")
+
+    def pieces(self, stored: StoredFile) -> Iterator[bytes]:
+        """The bytes of a file, at most 1 MiB each. Raises ResourceNotFound, and Damaged if it is shorter than it was."""
+        start, size = 0, stored.file.size_bytes
+        while start < size:
+            try:
+                piece = self.store.get_range(stored.key, start, min(PIECE_BYTES, size - start))
+            except NotFound as error:
+                raise ResourceNotFound(f"{stored.file.file_name} of this adapter has been deleted.") from error
+            if not piece:
+                raise Damaged(
+                    f"{stored.file.file_name} ends after {start} of {size} bytes in the object store; restore it."
+                )
+            start += len(piece)
+            yield piece
+
+    def delete(self, caller: Caller, adapter: str) -> None:
+        """Removes an adapter. Again is accepted, and finishes what an interrupted call left.
+
+        Raises ResourceNotFound; Refused while its job lives.
+        """
+        tenant_keys = keys.TenantKeys(caller.tenant)
+        tombstone_key = tenant_keys.deleted_adapter(adapter)
+        deleted = read_record(self.store, tombstone_key, v1.Tombstone) is not None
+        manifest_key = self._manifest_key(caller.tenant, adapter)
+        if manifest_key is None:
+            if deleted:
+                return
+            raise no_adapter(adapter)
+        if not deleted:
+            self._found(caller.tenant, adapter)
+            self._refuse_living(caller.tenant, adapter)
+            self.audit.record(caller, keys.adapter_name(adapter))
+            put_record(self.store, tombstone_key, v1.Tombstone(create_time=to_timestamp(self.clock())))
+        self.store.delete(manifest_key)
+        for entry in list(self.store.list(manifest_key.rpartition("/")[0] + "/")):
+            self.store.delete(entry.key)
+        # Last: until then a repetition finds what is left.
+        self.store.delete(tenant_keys.adapter(adapter))
+
+    def _found(self, tenant: str, adapter: str) -> tuple[v1.Adapter, str]:
+        found = self._manifest(tenant, adapter)
+        if found is None:
+            raise no_adapter(adapter)
+        return found
+
+    def _manifest(self, tenant: str, adapter: str) -> tuple[v1.Adapter, str] | None:
+        """The adapter and the folder of its files."""
+        manifest_key = self._manifest_key(tenant, adapter)
+        if manifest_key is None:
+            return None
+        manifest = read_record(self.store, manifest_key, v1.AdapterManifest)
+        if manifest is None:
+            return None
+        if read_record(self.store, keys.TenantKeys(tenant).deleted_adapter(adapter), v1.Tombstone) is not None:
+            return None
+        return manifest.adapter, manifest_key.rpartition("/")[0] + "/"
+
+    def _manifest_key(self, tenant: str, adapter: str) -> str | None:
+        index_key = keys.TenantKeys(tenant).adapter(adapter)
+        with suppress(NotFound):
+            return self.store.get(index_key).decode()
+        self._complete_index(tenant, keys.job_of_adapter(adapter))
+        with suppress(NotFound):
+            return self.store.get(index_key).decode()
+        return None
+
+    def _complete_index(self, tenant: str, job: str) -> None:
+        facts = read_facts(self.store, tenant, job)
+        if facts is not None and facts.tombstone is None:
+            complete_index(self.store, facts)
+
+    def _refuse_living(self, tenant: str, adapter: str) -> None:
+        job = keys.job_of_adapter(adapter)
+        facts = read_facts(self.store, tenant, job)
+        if facts is not None and facts.tombstone is None and facts.outcome is None:
+            raise Refused(
+                f"{keys.adapter_name(adapter)} belongs to {keys.job_name(job)}, which has not ended; cancel it or wait.",
+                "IN_USE",
+            )

@@ -1,0 +1,115 @@
+"""The indexes `active/`, `ended/` and `adapters/`: written after the record, rebuilt from it, never trusted before it.
+
+Each entry holds the key of the record that it stands for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from loramill import v1
+
+from service.keys import TenantKeys
+from store.object_store import AlreadyExists, RecordError
+from store.records import put_record, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.object_store import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+_STATE_PREFIX = "TRAINING_JOB_STATE_"
+
+
+def accept(store: ObjectStore, tenant: str, request_key: str, record: v1.CreateRecord) -> None:
+    """Completes a job whose request record stands at `request_key`. May be repeated at any time.
+
+    A job that has ended or was deleted is not made active again. (A repetition that races with the end of the job may
+    leave an entry in `active/`; the reconciler finds the outcome and removes it.)
+    """
+    keys = TenantKeys(tenant)
+    job = keys.job(record.job_id)
+    if read_record(store, job.tombstone, v1.Tombstone) is not None:
+        return
+    put_record(store, job.record, record)
+    if read_record(store, job.outcome, v1.Outcome) is None:
+        _put_entry(store, keys.active(record.job_id), request_key)
+
+
+def active_jobs(store: ObjectStore, tenant: str) -> Iterator[str]:
+    """Ids of jobs that may be alive, newest first."""
+    prefix = TenantKeys(tenant).active_prefix
+    return (entry.key.removeprefix(prefix) for entry in store.list(prefix))
+
+
+def ended_jobs(store: ObjectStore, tenant: str, after: str = "") -> Iterator[tuple[str, v1.TrainingJobState.ValueType]]:
+    """(id, state) of ended jobs, newest first, beginning behind the job `after`. Reads no objects."""
+    prefix = TenantKeys(tenant).ended_prefix
+    # "~" sorts behind "." and every state's letters: the listing starts behind all entries of the job.
+    for entry in store.list(prefix, f"{prefix}{after}.~" if after else ""):
+        job, _, state = entry.key.removeprefix(prefix).partition(".")
+        yield job, v1.TrainingJobState.Value(_STATE_PREFIX + state)
+
+
+def put_ended(store: ObjectStore, tenant: str, job: str, outcome: v1.Outcome) -> None:
+    keys = TenantKeys(tenant)
+    _put_entry(store, keys.ended(job, _state_word(outcome.state)), keys.job(job).outcome)
+
+
+def put_adapter(store: ObjectStore, tenant: str, adapter: str, manifest_key: str) -> None:
+    """`adapter` is the id. One that is listed already stays as it is."""
+    _put_entry(store, TenantKeys(tenant).adapter(adapter), manifest_key)
+
+
+def clear_active(store: ObjectStore, tenant: str, job: str) -> None:
+    store.delete(TenantKeys(tenant).active(job))
+
+
+def clear_deleted(store: ObjectStore, tenant: str, job: str, outcome: v1.Outcome | None) -> None:
+    """Removes the entries of a job that has a tombstone; those of its adapters are its deleter's."""
+    if outcome is not None:
+        store.delete(TenantKeys(tenant).ended(job, _state_word(outcome.state)))
+    clear_active(store, tenant, job)
+
+
+def sweep(store: ObjectStore, tenant: str) -> list[str]:
+    """Completes the jobs that were recorded and left half-made; their ids. One read a request: for the start only.
+
+    A job that is in `active/` or `ended/` is complete by the order of writes.
+    """
+    listed = {*active_jobs(store, tenant), *(job for job, _ in ended_jobs(store, tenant))}
+    completed = []
+    for entry in store.list(f"{tenant}/requests/"):
+        try:
+            record = read_record(store, entry.key, v1.CreateRecord)
+        except RecordError as error:
+            log.error("a request record cannot be read; its job is passed over", error=str(error))
+            continue
+        if record is not None and record.job_id not in listed and _complete(store, tenant, entry.key, record):
+            completed.append(record.job_id)
+    return completed
+
+
+def _complete(store: ObjectStore, tenant: str, request_key: str, record: v1.CreateRecord) -> bool:
+    keys = TenantKeys(tenant)
+    job = keys.job(record.job_id)
+    if read_record(store, job.tombstone, v1.Tombstone) is not None:
+        return False
+    put_record(store, job.record, record)
+    # Even where an outcome exists: the reconciler then writes the other indexes again and clears this one.
+    _put_entry(store, keys.active(record.job_id), request_key)
+    return True
+
+
+def _state_word(state: v1.TrainingJobState.ValueType) -> str:
+    return v1.TrainingJobState.Name(state).removeprefix(_STATE_PREFIX)
+
+
+def _put_entry(store: ObjectStore, key: str, points_to: str) -> None:
+    try:
+        store.put_new(key, points_to.encode())
+    except AlreadyExists:
+        return

@@ -1,0 +1,173 @@
+"""What surrounds every call, outermost first: its id in log and answer, measurement, errors → status, identity.
+
+Each is an async context manager around the handler; `Surround` puts them around handlers of every shape.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import structlog
+from grpc_status import rpc_status
+
+from service.caller import Caller, set_caller
+from service.errors import Internal, status_of, translated
+
+if TYPE_CHECKING:
+    from service.metrics import RpcMetrics
+
+log = structlog.get_logger(__name__)
+
+CALL_ID_METADATA = "x-call-id"
+_CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, as the surroundings see it."""
+
+    method: str
+    call_id: str
+    trace_id: str | None
+    context: grpc.aio.ServicerContext[Any, Any]
+
+
+Surrounding = Callable[[Call], AbstractAsyncContextManager[None]]
+
+
+class Surround(grpc.aio.ServerInterceptor):
+    """Enters all surroundings, in order, around each call."""
+
+    def __init__(self, surroundings: Sequence[Surrounding]) -> None:
+        self._surroundings = tuple(surroundings)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        handler = await continuation(handler_call_details)
+        if handler is None:  # no such method: gRPC answers UNIMPLEMENTED
+            return handler
+        call = _calls(handler_call_details)
+        if handler.response_streaming:
+            return self._streaming(handler, call)
+        return self._unary(handler, call)
+
+    async def _enter(self, stack: AsyncExitStack, call: Call) -> None:
+        for surrounding in self._surroundings:
+            await stack.enter_async_context(surrounding(call))
+
+    def _unary(self, handler: Any, call: Callable[[Any], Call]) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        wrap = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+
+        async def serve(request: Any, context: Any) -> Any:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack, call(context))
+                return await behaviour(request, context)
+
+        return wrap(serve, handler.request_deserializer, handler.response_serializer)
+
+    def _streaming(self, handler: Any, call: Callable[[Any], Call]) -> grpc.RpcMethodHandler[Any, Any]:
+        behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        wrap = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+
+        async def serve(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with AsyncExitStack() as stack:
+                await self._enter(stack, call(context))
+                answers = behaviour(request, context)
+                if not hasattr(answers, "__aiter__"):  # health and reflection write to the context themselves
+                    await answers
+                    return
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
+
+        return wrap(serve, handler.request_deserializer, handler.response_serializer)
+
+
+def _calls(details: grpc.HandlerCallDetails) -> Callable[[Any], Call]:
+    """How to make the Call of these details, once its context is there."""
+    metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
+    asked = metadata.get(CALL_ID_METADATA, "")
+    call_id = asked if _CALL_ID.fullmatch(asked) else uuid.uuid4().hex
+    trace = _TRACE_PARENT.fullmatch(metadata.get("traceparent", ""))
+    return lambda context: Call(details.method, call_id, trace.group(1) if trace else None, context)
+
+
+@asynccontextmanager
+async def named(call: Call) -> AsyncIterator[None]:
+    """Puts the call's id, and its trace if it has one, into every log line and into the answer."""
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(call_id=call.call_id, method=call.method)
+    if call.trace_id is not None:
+        structlog.contextvars.bind_contextvars(trace_id=call.trace_id)
+    call.context.set_trailing_metadata(((CALL_ID_METADATA, call.call_id),))
+    yield
+
+
+def measured(metrics: RpcMetrics) -> Surrounding:
+    """Counts the call by method and code, and its duration."""
+
+    @asynccontextmanager
+    async def surrounding(call: Call) -> AsyncIterator[None]:
+        start = time.perf_counter()
+        code = "CANCELLED"  # unless the call comes to an end of its own: the caller went away, or the service stops
+        try:
+            yield
+            code = "OK"
+        except grpc.aio.AbortError:
+            code = _code_name(call.context.code())
+            raise
+        finally:
+            metrics.observe(call.method, code, time.perf_counter() - start)
+
+    return surrounding
+
+
+def _code_name(code: Any) -> str:
+    """aio gives the code as an enum or as its number."""
+    by_number = {status.value[0]: status.name for status in grpc.StatusCode}
+    return code.name if isinstance(code, grpc.StatusCode) else by_number.get(code, "UNKNOWN")
+
+
+@asynccontextmanager
+async def answered(call: Call) -> AsyncIterator[None]:
+    """Turns every exception into a google.rpc.Status; an unforeseen one into an id that is also in the log."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        told = translated(error, call.call_id)
+        if isinstance(told, Internal):
+            log.exception("call failed unexpectedly", exc_info=error)
+        else:
+            log.info("call refused", code=told.code.name, reason=told.reason, message=told.message)
+        status = rpc_status.to_status(status_of(told))
+        trailing = (*status.trailing_metadata, (CALL_ID_METADATA, call.call_id))
+        await call.context.abort(status.code, status.details, trailing)
+
+
+def identified(identify: Callable[[str, str, str], Caller]) -> Surrounding:
+    """Finds out who calls, from (peer, method, call id)."""
+
+    @asynccontextmanager
+    async def surrounding(call: Call) -> AsyncIterator[None]:
+        set_caller(identify(call.context.peer(), call.method, call.call_id))
+        yield
+
+    return surrounding

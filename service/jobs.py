@@ -1,0 +1,188 @@
+"""Reading, listing, cancelling and deleting jobs. Synchronous: called in threads."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from loramill import v1
+
+from service import indexes, keys
+from service.adapter_index import complete_index
+from service.audit import Audit
+from service.caller import Caller
+from service.errors import Refused, ResourceNotFound, invalid
+from service.executors import Executor, ExecutorError
+from service.facts import JobFacts, read_facts, with_executions
+from service.job import is_terminal, training_job
+from service.pages import entry_before, page_size, page_token
+from service.times import to_timestamp, utc_now
+from store.object_store import ObjectStore
+from store.records import put_record, read_record
+
+log = structlog.get_logger(__name__)
+
+QueuePosition = Callable[[str, str], int | None]
+
+_READERS = 8
+"""Jobs of a page that are read at once."""
+
+
+def job_id(name: str, field: str = "name") -> str:
+    """The id in `trainingJobs/<id>`. Raises InvalidRequest."""
+    job = keys.job_of_name(name)
+    if job is None:
+        text = f"{field} is {name[:80]!r}, but must be trainingJobs/<id>, as CreateTrainingJob gave it."
+        raise invalid(field, text, "INVALID_NAME")
+    return job
+
+
+def no_job(job: str) -> ResourceNotFound:
+    return ResourceNotFound(f"{keys.job_name(job)} does not exist; list the jobs to see those that do.")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of the record, with what the executor sees of them."""
+
+    store: ObjectStore
+    executor: Executor
+    queue_position: QueuePosition
+    audit: Audit
+    clock: Callable[[], datetime] = utc_now
+
+    def facts(self, tenant: str, job: str) -> JobFacts:
+        """Raises ResourceNotFound."""
+        facts = read_facts(self.store, tenant, job)
+        if facts is None or facts.tombstone is not None:
+            raise no_job(job)
+        return facts
+
+    def get(self, tenant: str, job: str) -> v1.TrainingJob:
+        """Raises ResourceNotFound."""
+        return self._view(self.facts(tenant, job))
+
+    def page(self, tenant: str, request: v1.ListTrainingJobsRequest) -> v1.ListTrainingJobsResponse:
+        """One page, newest first. Only jobs that can be of the states asked for are read.
+
+        A job that has just ended is found under its last state as soon as the index of ended jobs holds it.
+        """
+        size = page_size(request.page_size)
+        wanted = _states(request.states)
+        bound_to = ("jobs", *sorted(str(state) for state in wanted))
+        after = entry_before(request.page_token, *bound_to)
+        page: list[v1.TrainingJob] = []
+        candidates = self._candidates(tenant, wanted, after)
+        # One more than asked for tells whether another page follows.
+        while len(page) <= size and (batch := list(itertools.islice(candidates, size + 1 - len(page)))):
+            page += [job for job in self._read(tenant, batch) if not wanted or job.state in wanted]
+        response = v1.ListTrainingJobsResponse(training_jobs=page[:size])
+        if len(page) > size:
+            response.next_page_token = page_token(job_id(page[size - 1].name), *bound_to)
+        return response
+
+    def cancel(self, caller: Caller, job: str) -> bool:
+        """Records that the job is to end. False if it has ended already. Raises ResourceNotFound."""
+        if self.facts(caller.tenant, job).outcome is not None:
+            return False
+        self.audit.record(caller, keys.job_name(job))
+        intent = v1.CancelIntent(create_time=to_timestamp(self.clock()))
+        put_record(self.store, keys.TenantKeys(caller.tenant).job(job).cancel, intent)
+        return True
+
+    def delete(self, caller: Caller, job: str, delete_adapters: bool) -> None:
+        """Removes an ended job. Again is accepted, and finishes what an interrupted call left.
+
+        Raises ResourceNotFound; Refused while the job lives.
+        """
+        job_keys = keys.TenantKeys(caller.tenant).job(job)
+        tombstone = read_record(self.store, job_keys.tombstone, v1.Tombstone)
+        facts = read_facts(self.store, caller.tenant, job)
+        if tombstone is None:
+            if facts is None:
+                raise no_job(job)
+            if facts.outcome is None:
+                raise Refused(
+                    f"{keys.job_name(job)} has not ended; cancel it, wait until it has ended, then delete it.",
+                    "JOB_ALIVE",
+                )
+            self.audit.record(caller, keys.job_name(job))
+            tombstone = v1.Tombstone(create_time=to_timestamp(self.clock()), adapters_deleted=delete_adapters)
+            put_record(self.store, job_keys.tombstone, tombstone)
+        self._remove(caller.tenant, job, facts, with_adapters=delete_adapters or tombstone.adapters_deleted)
+
+    def count_by_state(self, tenant: str) -> Mapping[str, int]:
+        """Jobs by state, without its prefix: ended ones from the index, living ones read."""
+        ended = dict(indexes.ended_jobs(self.store, tenant))
+        living = [job for job in indexes.active_jobs(self.store, tenant) if job not in ended]
+        states = [*ended.values(), *(job.state for job in self._read(tenant, living))]
+        names = (v1.TrainingJobState.Name(state).removeprefix("TRAINING_JOB_STATE_") for state in states)
+        return Counter(names)
+
+    def _view(self, facts: JobFacts) -> v1.TrainingJob:
+        try:
+            facts = with_executions(facts, self.executor)
+        except ExecutorError as error:  # the record alone still tells a truth
+            log.warning("the executor could not be asked", job=facts.job, error=str(error))
+        return training_job(facts, self.clock(), self.queue_position(facts.tenant, facts.job))
+
+    def _read(self, tenant: str, jobs: Iterable[str]) -> list[v1.TrainingJob]:
+        """Those that exist, in the same order."""
+
+        def read(job: str) -> v1.TrainingJob | None:
+            facts = read_facts(self.store, tenant, job)
+            return self._view(facts) if facts is not None and facts.tombstone is None else None
+
+        with ThreadPoolExecutor(_READERS) as readers:
+            return [job for job in readers.map(read, jobs) if job is not None]
+
+    def _candidates(self, tenant: str, wanted: frozenset[int], after: str) -> Iterator[str]:
+        """Ids behind `after`, newest first, each once."""
+        ended: Iterable[str] = (
+            job for job, state in indexes.ended_jobs(self.store, tenant, after) if not wanted or state in wanted
+        )
+        living: Iterable[str] = ()
+        if not wanted or any(not is_terminal(v1.TrainingJobState.ValueType(state)) for state in wanted):
+            living = (job for job in indexes.active_jobs(self.store, tenant) if job > after)
+        return (job for job, _ in itertools.groupby(heapq.merge(ended, living)))
+
+    def _remove(self, tenant: str, job: str, facts: JobFacts | None, *, with_adapters: bool) -> None:
+        """Indexes first, then everything but the tombstone and, unless asked for, committed adapters."""
+        tenant_keys = keys.TenantKeys(tenant)
+        job_keys = tenant_keys.job(job)
+        indexes.clear_deleted(self.store, tenant, job, facts.outcome if facts is not None else None)
+        if with_adapters:
+            for entry in list(self.store.list(tenant_keys.adapters_of(job))):
+                self.store.delete(entry.key)
+        elif facts is not None:
+            complete_index(self.store, facts)
+        kept = () if with_adapters else tuple(self._kept_folders(tenant_keys, job))
+        for entry in list(self.store.list(job_keys.root)):
+            if entry.key != job_keys.tombstone and not entry.key.startswith(kept):
+                self.store.delete(entry.key)
+        for launch in facts.launches if facts is not None else ():
+            self.executor.forget(tenant, job, launch.number)
+
+    def _kept_folders(self, tenant_keys: keys.TenantKeys, job: str) -> Iterator[str]:
+        """The folders of the committed adapters that the index names."""
+        for entry in self.store.list(tenant_keys.adapters_of(job)):
+            manifest_key = self.store.get(entry.key).decode()
+            yield manifest_key.rpartition("/")[0] + "/"
+
+
+def _states(states: Iterable[v1.TrainingJobState.ValueType]) -> frozenset[int]:
+    wanted = frozenset(states)
+    known = v1.TrainingJobState.values()
+    for state in sorted(wanted):
+        if state not in known or state == v1.TRAINING_JOB_STATE_UNSPECIFIED:
+            names = ", ".join(name.removeprefix("TRAINING_JOB_STATE_") for name in v1.TrainingJobState.keys()[1:])
+            raise invalid(
+                "states", f"states has {state}, which is no state of a job; choose of {names}.", "UNKNOWN_VALUE"
+            )
+    return wanted

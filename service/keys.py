@@ -1,0 +1,341 @@
+"""Every key and name of the record: built here, parsed here, nowhere else.
+
+<tenant>/requests/<digest of request_id>.json   CreateRecord: the one point at which a job comes to be
+<tenant>/dataset-requests/<digest>.json          the same for datasets: DatasetRecord
+<tenant>/active/<job>                            index of living jobs; rebuilt from the record
+<tenant>/ended/<job>.<STATE>                     index of ended jobs; rebuilt from the record
+<tenant>/adapters/<adapter>                      index of committed adapters -> key of the manifest
+<tenant>/jobs/<job>/control/…                    written by the service, read by the trainer
+    job.json  launches/<n>.json  cancel.json  outcome.json  tombstone.json
+<tenant>/jobs/<job>/runs/<n>/…                   written by launch n alone
+    claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  checkpoints/…  adapters/<name>/…  end.json
+<tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
+<tenant>/deleted-adapters/<adapter>.json         tombstones of adapters
+<tenant>/datasets/<dataset>/…                    dataset.json  files/<digest of path>.json  seal.json  manifest.json
+                                                 tombstone.json
+<tenant>/datasets/<dataset>/blobs/<sha256>       contents
+<tenant>/caches/…                                disposable
+<tenant>/audit/<id>.json                         AuditRecord, newest first
+_shared/bases/<base>/…                           import.json  files/…  files/manifest.json  base.json; for all tenants
+_shared/audit/<id>.json                          changes of what all tenants read
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+SHARED = "_shared"
+"""In a tenant's place for what all tenants read. No tenant can be called so: tenants begin with a letter or digit."""
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts like the numbers it stands for
+_TIME_DIGITS, _RANDOM_DIGITS = 9, 7
+_LATEST = 32**_TIME_DIGITS - 1
+_ID = re.compile(rf"[{_ALPHABET}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_BASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}")
+
+
+def new_id(now: datetime) -> str:
+    """A new id, 16 characters; later ones sort before earlier ones."""
+    remaining = _LATEST - int(now.timestamp() * 1000)
+    digits = [_ALPHABET[(remaining >> (5 * place)) & 31] for place in reversed(range(_TIME_DIGITS))]
+    return "".join(digits) + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_DIGITS))
+
+
+def is_base_id(text: str) -> bool:
+    return _BASE_ID.fullmatch(text) is not None
+
+
+def is_tenant(text: str) -> bool:
+    return _TENANT.fullmatch(text) is not None
+
+
+def job_name(job: str) -> str:
+    return f"trainingJobs/{job}"
+
+
+def dataset_name(dataset: str) -> str:
+    return f"datasets/{dataset}"
+
+
+def base_name(base: str) -> str:
+    return f"baseModels/{base}"
+
+
+def adapter_name(adapter: str) -> str:
+    return f"adapters/{adapter}"
+
+
+def _id_of(collection: str, name: str, pattern: re.Pattern[str]) -> str | None:
+    head, _, rest = name.partition("/")
+    return rest if head == collection and pattern.fullmatch(rest) else None
+
+
+def job_of_name(name: str) -> str | None:
+    """The id in `trainingJobs/<id>`; None if the name is not of that form."""
+    return _id_of("trainingJobs", name, _ID)
+
+
+def dataset_of_name(name: str) -> str | None:
+    return _id_of("datasets", name, _ID)
+
+
+def base_of_name(name: str) -> str | None:
+    return _id_of("baseModels", name, _BASE_ID)
+
+
+def adapter_of_name(name: str) -> str | None:
+    """The id in `adapters/<job>-<final | step>`; None if the name is not of that form."""
+    head, _, adapter = name.partition("/")
+    job, _, suffix = adapter.partition("-")
+    if head == "adapters" and _ID.fullmatch(job) and _ADAPTER_SUFFIX.fullmatch(suffix):
+        return adapter
+    return None
+
+
+def job_of_adapter(adapter: str) -> str:
+    return adapter.partition("-")[0]
+
+
+def digest_of_path(path: str) -> str:
+    """Stands for a dataset file's path in keys: a path is a label of up to 1000 bytes."""
+    return hashlib.sha256(path.encode()).hexdigest()
+
+
+def number_of(key: str) -> int:
+    """The number in a key such as `…/launches/3.json` or `…/metrics/000004.json`."""
+    return int(key.rpartition("/")[2].partition(".")[0])
+
+
+def part_after(prefix: str, key: str) -> str:
+    """The part of a key that follows a prefix, up to the next `/`: the id in a listing."""
+    return key[len(prefix) :].partition("/")[0]
+
+
+def job_of_ended(key: str) -> tuple[str, str]:
+    """Job and state, such as `SUCCEEDED`, of a key of the index of ended jobs."""
+    job, _, state = key.rpartition("/")[2].partition(".")
+    return job, state
+
+
+def audit(tenant: str, record: str) -> str:
+    """`tenant` may be SHARED."""
+    return f"{tenant}/audit/{record}.json"
+
+
+@dataclass(frozen=True)
+class TenantKeys:
+    """The keys of one tenant."""
+
+    tenant: str
+
+    def __post_init__(self) -> None:
+        if not is_tenant(self.tenant):
+            raise ValueError(f"tenant {self.tenant!r} must be 1 to 63 lower-case letters, digits and '-'")
+
+    @property
+    def root(self) -> str:
+        return f"{self.tenant}/"
+
+    def request(self, request_id: str) -> str:
+        return f"{self.tenant}/requests/{hashlib.sha256(request_id.encode()).hexdigest()}.json"
+
+    def dataset_request(self, request_id: str) -> str:
+        return f"{self.tenant}/dataset-requests/{hashlib.sha256(request_id.encode()).hexdigest()}.json"
+
+    @property
+    def active_prefix(self) -> str:
+        return f"{self.tenant}/active/"
+
+    def active(self, job: str) -> str:
+        return f"{self.active_prefix}{job}"
+
+    @property
+    def ended_prefix(self) -> str:
+        return f"{self.tenant}/ended/"
+
+    def ended(self, job: str, state: str) -> str:
+        """`state` as in the proto, without its prefix: `SUCCEEDED`."""
+        return f"{self.ended_prefix}{job}.{state}"
+
+    @property
+    def adapters_prefix(self) -> str:
+        return f"{self.tenant}/adapters/"
+
+    def adapter(self, adapter: str) -> str:
+        return f"{self.adapters_prefix}{adapter}"
+
+    def adapters_of(self, job: str) -> str:
+        """Prefix of the adapters of one job in the index."""
+        return f"{self.adapters_prefix}{job}-"
+
+    def deleted_adapter(self, adapter: str) -> str:
+        return f"{self.tenant}/deleted-adapters/{adapter}.json"
+
+    @property
+    def datasets_prefix(self) -> str:
+        return f"{self.tenant}/datasets/"
+
+    @property
+    def caches(self) -> str:
+        return f"{self.tenant}/caches/"
+
+    def job(self, job: str) -> JobKeys:
+        return JobKeys(f"{self.tenant}/jobs/{job}/")
+
+    def dataset(self, dataset: str) -> DatasetKeys:
+        return DatasetKeys(f"{self.datasets_prefix}{dataset}/")
+
+
+@dataclass(frozen=True)
+class JobKeys:
+    """The keys of one job."""
+
+    root: str
+
+    @property
+    def control(self) -> str:
+        return f"{self.root}control/"
+
+    @property
+    def record(self) -> str:
+        return f"{self.control}job.json"
+
+    @property
+    def launches_prefix(self) -> str:
+        return f"{self.control}launches/"
+
+    def launch(self, number: int) -> str:
+        return f"{self.launches_prefix}{number:06d}.json"
+
+    @property
+    def cancel(self) -> str:
+        return f"{self.control}cancel.json"
+
+    @property
+    def outcome(self) -> str:
+        return f"{self.control}outcome.json"
+
+    @property
+    def tombstone(self) -> str:
+        return f"{self.control}tombstone.json"
+
+    @property
+    def runs(self) -> str:
+        return f"{self.root}runs/"
+
+    @property
+    def line(self) -> str:
+        return f"{self.root}line/"
+
+    def run(self, number: int) -> RunKeys:
+        return RunKeys(f"{self.runs}{number}/")
+
+
+@dataclass(frozen=True)
+class RunKeys:
+    """The keys of one run, as the service reads them; only the run writes here."""
+
+    root: str
+
+    @property
+    def claim(self) -> str:
+        return f"{self.root}claim.json"
+
+    @property
+    def status(self) -> str:
+        return f"{self.root}status.json"
+
+    @property
+    def metrics_prefix(self) -> str:
+        return f"{self.root}metrics/"
+
+    @property
+    def logs_prefix(self) -> str:
+        return f"{self.root}logs/"
+
+    @property
+    def adapters_prefix(self) -> str:
+        return f"{self.root}adapters/"
+
+    def adapter_manifest(self, suffix: str) -> str:
+        """`suffix` is the part of the adapter's id after the job: `final`, or the step in six digits."""
+        return f"{self.adapters_prefix}{suffix}/manifest.json"
+
+    @property
+    def end(self) -> str:
+        return f"{self.root}end.json"
+
+
+@dataclass(frozen=True)
+class DatasetKeys:
+    """The keys of one dataset."""
+
+    root: str
+
+    @property
+    def record(self) -> str:
+        return f"{self.root}dataset.json"
+
+    @property
+    def files_prefix(self) -> str:
+        return f"{self.root}files/"
+
+    def file(self, path: str) -> str:
+        return f"{self.files_prefix}{digest_of_path(path)}.json"
+
+    @property
+    def blobs(self) -> str:
+        return f"{self.root}blobs/"
+
+    def blob(self, sha256: str) -> str:
+        return f"{self.blobs}{sha256}"
+
+    @property
+    def seal(self) -> str:
+        return f"{self.root}seal.json"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.root}manifest.json"
+
+    @property
+    def tombstone(self) -> str:
+        return f"{self.root}tombstone.json"
+
+
+@dataclass(frozen=True)
+class BaseKeys:
+    """The keys of one base model."""
+
+    base: str
+
+    @property
+    def root(self) -> str:
+        return f"{SHARED}/bases/{self.base}/"
+
+    @property
+    def claim(self) -> str:
+        """Binds the id to one content before any file is stored."""
+        return f"{self.root}import.json"
+
+    @property
+    def record(self) -> str:
+        """Written last: the base model is complete."""
+        return f"{self.root}base.json"
+
+    @property
+    def files(self) -> str:
+        return f"{self.root}files/"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.files}manifest.json"
+
+
+BASES_PREFIX = f"{SHARED}/bases/"

@@ -1,0 +1,282 @@
+"""Drives every living job towards its outcome: observe → decide → act, over and over, from the record alone.
+
+It keeps nothing that matters between two looks. Every write is create-only and every order to the executor may be
+repeated, so it can die between any two calls, and any number of reconcilers can work on the same jobs: the first write
+counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import stamina
+import structlog
+from loramill import v1
+
+from service import admission, indexes
+from service.assignments import assignment_of
+from service.decision import Finish, Launch, Observation, Record, Situation, Stop, Wait, Withdraw, decide, is_over
+from service.facts import read_facts
+from service.keys import TenantKeys
+from service.reconciler_metrics import NoMetrics
+from service.retry import RetryPolicy
+from service.times import to_datetime, utc_now
+from service.verification import adapters_to_list, final_adapters
+from service.work_queue import WorkQueue
+from store.records import put_record, uri_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from service.decision import Action
+    from service.executors import Executor
+    from service.facts import JobFacts
+    from service.reconciler_metrics import ReconcilerMetrics
+    from store.object_store import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+_ROUNDS_OF_WAITING = 20
+"""Of so many regular looks at the living jobs, one is at those too that merely wait: another service may have moved them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconcilerSettings:
+    """How the reconciler works."""
+
+    tenants: tuple[str, ...] = ("local",)
+    """Whose jobs are driven."""
+    jobs: int = 1
+    """Jobs that may be under way at once."""
+    interval: timedelta = timedelta(seconds=1)
+    """Between two looks at every living job; what nobody tells of, such as the end of a process, is noticed by then."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    looks_at_once: int = 8
+    """Jobs that are looked at, and acted upon, at the same time."""
+    attempts: int = 10
+    """How often a turn that fails is tried, ever later, before it is given up until the next regular look."""
+    longest_wait: timedelta = timedelta(seconds=30)
+    """Between two of these attempts."""
+
+
+class JobKey(NamedTuple):
+    tenant: str
+    job: str
+
+
+class Reconciler:
+    """One per service. `run` works until it is cancelled; everything else is called from the same event loop."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        executor: Executor,
+        settings: ReconcilerSettings | None = None,
+        metrics: ReconcilerMetrics | None = None,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`leads` tells whether this service may give places to waiting jobs; all else every service does."""
+        self._store = store
+        self._executor = executor
+        self._settings = settings or ReconcilerSettings()
+        self._metrics = metrics or NoMetrics()
+        self._clock = clock
+        self._leads = leads
+        self._queue: WorkQueue[JobKey] = WorkQueue()
+        self._turns = asyncio.Semaphore(self._settings.looks_at_once)
+        longest = self._settings.longest_wait
+        self._patient = stamina.AsyncRetryingCaller(attempts=self._settings.attempts, timeout=None, wait_max=longest)
+        self._persistent = stamina.AsyncRetryingCaller(attempts=None, timeout=None, wait_max=longest)
+        self._places: dict[JobKey, admission.Place] = {}
+        self._watched_since = clock()
+
+    def wake(self, tenant: str, job: str) -> None:
+        """Looks at a job now: it was created, or something about it has changed."""
+        self._queue.add(JobKey(tenant, job))
+
+    def queue_position(self, tenant: str, job: str) -> int | None:
+        """From 1, the next to start; None if the job does not wait, or was not looked at yet."""
+        waiting = [JobKey(place.tenant, place.job) for place in admission.in_order(self._places.values())]
+        key = JobKey(tenant, job)
+        return waiting.index(key) + 1 if key in waiting else None
+
+    async def run(self) -> None:
+        self._watched_since = self._clock()
+        await self._persistent(Exception, self._begin)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_regularly())
+            while True:
+                tasks.create_task(self._take_turn(await self._queue.take()))
+
+    async def reconcile(self, tenant: str, job: str) -> Action | None:
+        """One turn: looks at a job and does the one thing that is due. None if there is no such job (any more)."""
+        key = JobKey(tenant, job)
+        # Observe: the record, the executor and, where they decide, the adapters' files.
+        observation = await asyncio.to_thread(self._observe, key)
+        self._keep_place(key, observation)
+        if observation is None:
+            await asyncio.to_thread(indexes.clear_active, self._store, tenant, job)
+            return None
+        # Decide, from nothing but that.
+        facts = observation.facts
+        action = decide(observation, self._situation(key))
+        # Act.
+        match action:
+            case Wait(until):
+                self._look_again(key, until)
+            case Launch(number):
+                await asyncio.to_thread(self._launch, facts, number)
+                self._places[key] = replace(self._places[key], waits=False)
+                self._look_again(key)
+            case Stop(numbers):
+                await asyncio.to_thread(self._stop, facts, numbers)
+            case Record(outcome):
+                await asyncio.to_thread(self._record, facts, outcome)
+                self._look_again(key, self._clock())
+            case Finish(outcome, stop):
+                await asyncio.to_thread(self._finish, facts, outcome, stop)
+                self._leave(key, facts)
+            case Withdraw():
+                await asyncio.to_thread(indexes.clear_deleted, self._store, tenant, job, facts.outcome)
+        return action
+
+    # -- observe -------------------------------------------------------------------------------------------------------
+
+    def _observe(self, key: JobKey) -> Observation | None:
+        facts = read_facts(self._store, key.tenant, key.job, self._executor)
+        if facts is None:
+            return None
+        ended = facts.outcome is not None or facts.tombstone is not None
+        if ended or not facts.launches or not is_over(facts, self._clock(), self._watched_since):
+            return Observation(facts)
+        return Observation(facts, final_adapters(self._store, facts))
+
+    def _keep_place(self, key: JobKey, observation: Observation | None) -> None:
+        """Remembers whether the job waits, is under way or needs no place; one that becomes free is given on."""
+        facts = observation.facts if observation is not None else None
+        if facts is None or (not facts.alive and (facts.outcome is not None or facts.tombstone is not None)):
+            freed = self._places.pop(key, None) is not None
+        else:
+            created = to_datetime(facts.create.create_time)
+            self._places[key] = admission.Place(*key, created, waits=not facts.launches)
+            freed = False
+        places = self._places.values()
+        waiting = sum(place.waits for place in places)
+        self._metrics.queue(waiting, len(places) - waiting)
+        if freed:
+            for place in self._next_ones():
+                self.wake(place.tenant, place.job)
+
+    def _next_ones(self) -> list[admission.Place]:
+        return admission.admitted(self._places.values(), self._settings.jobs)
+
+    def _situation(self, key: JobKey) -> Situation:
+        admitted = self._places.get(key) in self._next_ones() and self._leads()
+        return Situation(self._clock(), admitted, self._settings.retry, self._watched_since)
+
+    # -- act -----------------------------------------------------------------------------------------------------------
+
+    def _launch(self, facts: JobFacts, number: int) -> None:
+        key = TenantKeys(facts.tenant).job(facts.job).launch(number)
+        if number > len(facts.launches):
+            assignment = assignment_of(self._store, facts, number, self._clock())
+            if put_record(self._store, key, assignment):
+                self._metrics.launched(number)
+                log.info("launch recorded", tenant=facts.tenant, job=facts.job, launch=number)
+        self._executor.launch(facts.tenant, facts.job, number, uri_of(self._store, key))
+
+    def _stop(self, facts: JobFacts, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._executor.stop(facts.tenant, facts.job, number)
+
+    def _record(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        if put_record(self._store, TenantKeys(facts.tenant).job(facts.job).outcome, outcome):
+            self._metrics.job_ended(outcome.state, outcome.reason)
+            state = v1.TrainingJobState.Name(outcome.state)
+            log.info("job ended", tenant=facts.tenant, job=facts.job, state=state, message=outcome.message)
+
+    def _finish(self, facts: JobFacts, outcome: v1.Outcome, stop: Iterable[int]) -> None:
+        """In this order: whoever finds the job in no index but `active/` does it all again."""
+        indexes.put_ended(self._store, facts.tenant, facts.job, outcome)
+        for committed in adapters_to_list(self._store, facts):
+            if committed.whole:
+                indexes.put_adapter(self._store, facts.tenant, committed.adapter_id, committed.manifest_key)
+            else:
+                log.warning("adapter is not whole", adapter=committed.adapter_id, problem=committed.problem)
+        self._stop(facts, stop)
+        if not facts.alive:
+            indexes.clear_active(self._store, facts.tenant, facts.job)
+
+    def _leave(self, key: JobKey, facts: JobFacts) -> None:
+        # Another service may have taken it from the living already, and then the regular look passes it over.
+        if facts.alive:
+            self._look_again(key)
+
+    # -- when ----------------------------------------------------------------------------------------------------------
+
+    def _look_again(self, key: JobKey, at: datetime | None = None) -> None:
+        """At that time, or after an interval. A time beyond it is left to the regular look."""
+        delay = self._settings.interval if at is None else at - self._clock()
+        if delay <= self._settings.interval:
+            asyncio.get_running_loop().call_later(max(0.0, delay.total_seconds()), self._queue.add, key)
+
+    async def _begin(self) -> None:
+        """Completes what was left half-made, then learns who holds a place before any is given away."""
+        for tenant in self._settings.tenants:
+            completed = await asyncio.to_thread(indexes.sweep, self._store, tenant)
+            if completed:
+                log.info("jobs that were recorded and not listed are listed now", tenant=tenant, jobs=completed)
+        await asyncio.gather(*(self._learn_place(key) for key in await asyncio.to_thread(self._active)))
+
+    async def _learn_place(self, key: JobKey) -> None:
+        async with self._turns:
+            try:
+                self._keep_place(key, await asyncio.to_thread(self._observe, key))
+            except Exception:
+                log.exception(
+                    "job could not be looked at; it holds no place until it can be", tenant=key.tenant, job=key.job
+                )
+
+    def _active(self) -> list[JobKey]:
+        tenants = self._settings.tenants
+        return [JobKey(tenant, job) for tenant in tenants for job in indexes.active_jobs(self._store, tenant)]
+
+    async def _look_regularly(self) -> None:
+        for round_ in itertools.count():
+            for key in await self._persistent(Exception, asyncio.to_thread, self._active):
+                if round_ % _ROUNDS_OF_WAITING == 0 or not self._merely_waits(key):
+                    self._queue.add(key)
+            await asyncio.sleep(self._settings.interval.total_seconds())
+
+    def _merely_waits(self, key: JobKey) -> bool:
+        """Whether nothing is expected of the job: others are before it, and who changes something about it wakes it."""
+        place = self._places.get(key)
+        return place is not None and place.waits and place not in self._next_ones()
+
+    async def _take_turn(self, key: JobKey) -> None:
+        """One turn of a job, tried again ever later if it fails; meanwhile the others have theirs."""
+        try:
+            await self._patient(Exception, self._measured_turn, key)
+        except Exception:
+            log.exception("turn of a job failed; the next one follows", tenant=key.tenant, job=key.job)
+        finally:
+            self._queue.done(key)
+
+    async def _measured_turn(self, key: JobKey) -> None:
+        async with self._turns:
+            began, failed = time.perf_counter(), False
+            try:
+                await self.reconcile(*key)
+            except Exception:
+                failed = True
+                raise
+            finally:
+                self._metrics.reconciled(time.perf_counter() - began, failed)

@@ -1,0 +1,38 @@
+"""AdapterService: each RPC as one call of the part that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from loramill import v1
+from loramill.v1 import adapter_service_pb2_grpc
+
+from service.adapters import Adapters, adapter_id
+from service.caller import current_caller
+
+
+@dataclass(frozen=True)
+class AdapterServicer(adapter_service_pb2_grpc.AdapterServiceServicer):
+    adapters: Adapters
+
+    async def GetAdapter(self, request: v1.GetAdapterRequest, _context: object) -> v1.Adapter:
+        return await asyncio.to_thread(self.adapters.get, current_caller().tenant, adapter_id(request.name))
+
+    async def ListAdapters(self, request: v1.ListAdaptersRequest, _context: object) -> v1.ListAdaptersResponse:
+        return await asyncio.to_thread(self.adapters.page, current_caller().tenant, request)
+
+    async def DownloadAdapter(
+        self, request: v1.DownloadAdapterRequest, _context: object
+    ) -> AsyncIterator[v1.DownloadAdapterResponse]:
+        tenant, adapter = current_caller().tenant, adapter_id(request.name)
+        stored = await asyncio.to_thread(self.adapters.file, tenant, adapter, request.format)
+        yield v1.DownloadAdapterResponse(file=stored.file)
+        pieces = self.adapters.pieces(stored)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield v1.DownloadAdapterResponse(data=piece)
+
+    async def DeleteAdapter(self, request: v1.DeleteAdapterRequest, _context: object) -> v1.DeleteAdapterResponse:
+        await asyncio.to_thread(self.adapters.delete, current_caller(), adapter_id(request.name))
+        return v1.DeleteAdapterResponse()

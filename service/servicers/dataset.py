@@ -1,0 +1,41 @@
+"""DatasetService: each RPC as one call of the part that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from loramill import v1
+from loramill.v1 import dataset_service_pb2_grpc
+
+from service.caller import current_caller
+from service.datasets import Datasets, dataset_id
+from service.uploads import Uploads
+
+
+@dataclass(frozen=True)
+class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
+    datasets: Datasets
+    uploads: Uploads
+
+    async def CreateDataset(self, request: v1.CreateDatasetRequest, _context: object) -> v1.Dataset:
+        return await asyncio.to_thread(self.datasets.create, current_caller(), request)
+
+    async def UploadFile(
+        self, request_iterator: AsyncIterator[v1.UploadFileRequest], _context: object
+    ) -> v1.UploadFileResponse:
+        return v1.UploadFileResponse(file=await self.uploads.take(current_caller(), request_iterator))
+
+    async def FinalizeDataset(self, request: v1.FinalizeDatasetRequest, _context: object) -> v1.Dataset:
+        return await asyncio.to_thread(self.datasets.finalize, current_caller(), dataset_id(request.name))
+
+    async def GetDataset(self, request: v1.GetDatasetRequest, _context: object) -> v1.Dataset:
+        return await asyncio.to_thread(self.datasets.get, current_caller().tenant, dataset_id(request.name))
+
+    async def ListDatasets(self, request: v1.ListDatasetsRequest, _context: object) -> v1.ListDatasetsResponse:
+        return await asyncio.to_thread(self.datasets.page, current_caller().tenant, request)
+
+    async def DeleteDataset(self, request: v1.DeleteDatasetRequest, _context: object) -> v1.DeleteDatasetResponse:
+        await asyncio.to_thread(self.datasets.delete, current_caller(), dataset_id(request.name))
+        return v1.DeleteDatasetResponse()

@@ -1,0 +1,82 @@
+"""TrainingService: each RPC as one call of the part that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from loramill import v1
+from loramill.v1 import training_service_pb2_grpc
+
+from service.acceptance import Acceptance
+from service.caller import current_caller
+from service.jobs import Jobs, job_id
+from service.measurements import list_metrics
+from service.run_logs import RunLogs
+from service.watch import Watches
+from store.object_store import ObjectStore
+
+Wake = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
+    store: ObjectStore
+    acceptance: Acceptance
+    jobs: Jobs
+    watches: Watches
+    logs: RunLogs
+    wake: Wake
+    """Tells the reconciler, on the event loop's thread, that something about a job has changed."""
+
+    async def CreateTrainingJob(self, request: v1.CreateTrainingJobRequest, _context: object) -> v1.TrainingJob:
+        caller = current_caller()
+        if request.validate_only:
+            record = await asyncio.to_thread(self.acceptance.check, caller, request)
+            return v1.TrainingJob(spec=record.spec, warnings=record.warnings)
+        record = await asyncio.to_thread(self.acceptance.create, caller, request)
+        self.wake(caller.tenant, record.job_id)
+        return await asyncio.to_thread(self.jobs.get, caller.tenant, record.job_id)
+
+    async def GetTrainingJob(self, request: v1.GetTrainingJobRequest, _context: object) -> v1.TrainingJob:
+        return await asyncio.to_thread(self.jobs.get, current_caller().tenant, job_id(request.name))
+
+    async def ListTrainingJobs(
+        self, request: v1.ListTrainingJobsRequest, _context: object
+    ) -> v1.ListTrainingJobsResponse:
+        return await asyncio.to_thread(self.jobs.page, current_caller().tenant, request)
+
+    async def WatchTrainingJob(
+        self, request: v1.WatchTrainingJobRequest, _context: object
+    ) -> AsyncIterator[v1.WatchTrainingJobResponse]:
+        async with aclosing(self.watches.watch(current_caller().tenant, job_id(request.name))) as states:
+            async for job in states:
+                yield v1.WatchTrainingJobResponse(training_job=job)
+
+    async def CancelTrainingJob(self, request: v1.CancelTrainingJobRequest, _context: object) -> v1.TrainingJob:
+        caller, job = current_caller(), job_id(request.name)
+        if await asyncio.to_thread(self.jobs.cancel, caller, job):
+            self.wake(caller.tenant, job)
+        return await asyncio.to_thread(self.jobs.get, caller.tenant, job)
+
+    async def DeleteTrainingJob(
+        self, request: v1.DeleteTrainingJobRequest, _context: object
+    ) -> v1.DeleteTrainingJobResponse:
+        await asyncio.to_thread(self.jobs.delete, current_caller(), job_id(request.name), request.delete_adapters)
+        return v1.DeleteTrainingJobResponse()
+
+    async def ListTrainingMetrics(
+        self, request: v1.ListTrainingMetricsRequest, _context: object
+    ) -> v1.ListTrainingMetricsResponse:
+        facts = await asyncio.to_thread(self.jobs.facts, current_caller().tenant, job_id(request.name))
+        return await asyncio.to_thread(list_metrics, self.store, facts, request)
+
+    async def StreamTrainingLogs(
+        self, request: v1.StreamTrainingLogsRequest, _context: object
+    ) -> AsyncIterator[v1.StreamTrainingLogsResponse]:
+        lines = self.logs.stream(current_caller().tenant, job_id(request.name), request.launch, request.follow)
+        async with aclosing(lines):
+            async for line in lines:
+                yield v1.StreamTrainingLogsResponse(line=line)

@@ -1,0 +1,204 @@
+"""A spec, and what it names → everything that is wrong with it, at once. Pure.
+
+Bounds of single fields stand in `service.bounds`; here is what fields ask of each other and of base model and dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loramill import v1
+
+from service import keys, presets
+from service.bounds import violations_of_bounds
+from service.errors import Violation
+
+COMPUTE_CLASSES = ("local",)
+
+_LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
+_LONGEST_REQUEST_ID = 200
+
+
+def violations(
+    spec: v1.TrainingSpec, base: v1.BaseModel | None, dataset: v1.Dataset | None, path: str = "spec"
+) -> list[Violation]:
+    """Everything that is wrong with the spec. `base` and `dataset` are what it names, None where there is no such thing."""
+    return [
+        *_of_base(spec, base, path),
+        *_of_dataset(spec, dataset, path),
+        *violations_of_bounds(spec, path),
+        *_of_bucket_step(spec, base, path),
+        *_of_captions(spec, path),
+        *_of_concept(spec.concept, f"{path}.concept"),
+        *_of_adapter(spec, path),
+        *_of_length(spec, path),
+        *_of_previews(spec, path),
+        *_of_running(spec, path),
+    ]
+
+
+def violations_of_request_id(request_id: str) -> list[Violation]:
+    if len(request_id) <= _LONGEST_REQUEST_ID:
+        return []
+    text = f"request_id has {len(request_id)} characters, but must have at most {_LONGEST_REQUEST_ID}; use a UUID."
+    return [Violation("request_id", text)]
+
+
+def _of_base(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) -> Iterator[Violation]:
+    field, name = f"{path}.base_model", spec.base_model
+    if not name:
+        yield Violation(
+            field, f"{field} is required; name an imported base model, such as baseModels/shapes.", "REQUIRED"
+        )
+    elif keys.base_of_name(name) is None:
+        text = f"{field} is {name[:80]!r}, but must be baseModels/<id>, the id of lower-case letters, digits and '-'."
+        yield Violation(field, text, "INVALID_NAME")
+    elif base is None:
+        text = f"{field} is {name!r}, which does not exist; list the base models, or have an operator import it."
+        yield Violation(field, text, "RESOURCE_NOT_FOUND")
+    elif base.family not in presets.FAMILIES:
+        known = ", ".join(sorted(presets.FAMILIES))
+        text = f"{field} is {name!r} of family {base.family!r}, which is not yet supported; choose a base of {known}."
+        yield Violation(field, text, "NOT_SUPPORTED")
+
+
+def _of_dataset(spec: v1.TrainingSpec, dataset: v1.Dataset | None, path: str) -> Iterator[Violation]:
+    field, name = f"{path}.dataset.dataset", spec.dataset.dataset
+    if not name:
+        yield Violation(field, f"{field} is required; name a finalized dataset, datasets/<id>.", "REQUIRED")
+    elif keys.dataset_of_name(name) is None:
+        yield Violation(
+            field, f"{field} is {name[:80]!r}, but must be datasets/<id>, as CreateDataset gave it.", "INVALID_NAME"
+        )
+    elif dataset is None:
+        text = f"{field} is {name!r}, which does not exist; list the datasets, or create it."
+        yield Violation(field, text, "RESOURCE_NOT_FOUND")
+    elif dataset.state != v1.DATASET_STATE_FINALIZED:
+        yield Violation(field, f"{field} is {name!r}, which still takes files; finalize it first.", "NOT_FINALIZED")
+
+
+def _of_bucket_step(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) -> Iterator[Violation]:
+    own = presets.default_resolution(base) if base is not None else 0
+    side = spec.dataset.resolution if spec.dataset.HasField("resolution") else own
+    if side and spec.dataset.bucket_step > side:
+        field = f"{path}.dataset.bucket_step"
+        text = f"{field} is {spec.dataset.bucket_step}, but must be at most the resolution, {side} pixels; make it smaller."
+        yield Violation(field, text)
+
+
+def _of_captions(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+    prefixes: dict[str, int] = {}
+    for index, subset in enumerate(spec.dataset.subsets):
+        place = f"{path}.dataset.subsets[{index}]"
+        if subset.path_prefix in prefixes:
+            text = (
+                f"{place}.path_prefix is {subset.path_prefix[:80]!r}, as is that of subsets[{prefixes[subset.path_prefix]}]; "
+                "give each subset its own."
+            )
+            yield Violation(f"{place}.path_prefix", text, "DUPLICATE")
+        prefixes.setdefault(subset.path_prefix, index)
+        yield from _of_caption_text(subset.captions, bool(spec.concept.activation_tag), f"{place}.captions.text")
+
+
+def _of_caption_text(captions: v1.CaptionSpec, has_tag: bool, field: str) -> Iterator[Violation]:
+    takes_text = captions.source in (v1.CAPTION_SOURCE_FIXED, v1.CAPTION_SOURCE_FILE_OR_FIXED)
+    if takes_text and not captions.text and not has_tag:
+        source = v1.CaptionSource.Name(captions.source).removeprefix("CAPTION_SOURCE_")
+        yield Violation(field, f"{field} is empty, but source {source} needs it; write the caption there.", "REQUIRED")
+    if captions.text and not takes_text:
+        text = (
+            f"{field} is set, but source FILE does not use it; set source to FIXED or FILE_OR_FIXED, or leave text out."
+        )
+        yield Violation(field, text, "CONFLICT")
+
+
+def _of_concept(concept: v1.ConceptSpec, path: str) -> Iterator[Violation]:
+    kind = presets.concept_kind(concept)
+    if kind == v1.CONCEPT_KIND_AUTO:
+        text = (
+            f"{path}.kind is AUTO without activation_tag and class_words; measuring the kind is not yet supported: "
+            "give a tag for a new concept, or class words for one that the base knows."
+        )
+        yield Violation(f"{path}.kind", text, "NOT_SUPPORTED")
+    if kind == v1.CONCEPT_KIND_NEW and not concept.activation_tag:
+        text = f"{path}.activation_tag is required for kind NEW; choose a word that calls the concept."
+        yield Violation(f"{path}.activation_tag", text, "REQUIRED")
+    if kind == v1.CONCEPT_KIND_MODIFIED and concept.activation_tag:
+        text = (
+            f"{path}.activation_tag is {concept.activation_tag[:75]!r}, but kind MODIFIED has none; "
+            "leave it out, or set kind to NEW."
+        )
+        yield Violation(f"{path}.activation_tag", text, "CONFLICT")
+    if kind == v1.CONCEPT_KIND_MODIFIED and not concept.class_words:
+        text = f"{path}.class_words are required for kind MODIFIED; say what the base calls it, such as 'dog'."
+        yield Violation(f"{path}.class_words", text, "REQUIRED")
+    yield from _of_prior(concept, f"{path}.prior_preservation.captions")
+
+
+def _of_prior(concept: v1.ConceptSpec, field: str) -> Iterator[Violation]:
+    prior = concept.prior_preservation
+    if prior.enabled and not prior.captions and not concept.class_words:
+        text = f"{field} are required for prior preservation without class_words; list captions of things to keep."
+        yield Violation(field, text, "REQUIRED")
+    for index, caption in enumerate(prior.captions[:1000]):
+        if not caption.strip():
+            yield Violation(
+                f"{field}[{index}]", f"{field}[{index}] is empty; write a caption, or remove it.", "REQUIRED"
+            )
+
+
+def _of_adapter(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+    adapter = spec.adapter
+    if adapter.targets != v1.ADAPTER_TARGETS_ALL:
+        for name in ("conv_rank", "conv_alpha"):
+            if adapter.HasField(name):
+                text = f"{path}.adapter.{name} is set, but only targets ALL has 3x3 convolutions; choose ALL, or leave it out."
+                yield Violation(f"{path}.adapter.{name}", text, "CONFLICT")
+    unet_trained = spec.unet.train or not spec.unet.HasField("train")
+    if not unet_trained and not spec.text_encoder.train:
+        text = (
+            f"{path}.unet.train is false and {path}.text_encoder.train is too, so nothing is trained; set one to true."
+        )
+        yield Violation(f"{path}.unet.train", text, "CONFLICT")
+
+
+def _of_length(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+    optimization = spec.optimization
+    if optimization.HasField("epochs"):
+        return
+    preset = presets.preset_for("sd15", v1.ADAPTER_TYPE_LORA, presets.SMALL)
+    steps = optimization.steps if optimization.HasField("steps") else preset.steps
+    if optimization.warmup_steps > steps:
+        field = f"{path}.optimization.warmup_steps"
+        text = f"{field} is {optimization.warmup_steps}, but must be 0 to the number of steps, {steps}; lower it."
+        yield Violation(field, text)
+
+
+def _of_previews(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+    if spec.concept.activation_tag:
+        return
+    for index, prompt in enumerate(spec.previews.prompts[:64]):
+        for name in ("prompt", "negative_prompt"):
+            if "[tag]" in getattr(prompt, name):
+                field = f"{path}.previews.prompts[{index}].{name}"
+                text = f"{field} has '[tag]', but the concept has no activation_tag; write the words out."
+                yield Violation(field, text, "CONFLICT")
+
+
+def _of_running(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+    if spec.optimization.precision == v1.PRECISION_FP16:
+        field = f"{path}.optimization.precision"
+        yield Violation(field, f"{field} is FP16, which is not yet supported; choose FP32 or BF16.", "NOT_SUPPORTED")
+    if spec.compute_class and spec.compute_class not in COMPUTE_CLASSES:
+        known = ", ".join(COMPUTE_CLASSES)
+        text = f"{path}.compute_class is {spec.compute_class[:80]!r}, which is not configured; choose one of {known}."
+        yield Violation(f"{path}.compute_class", text, "RESOURCE_NOT_FOUND")
+    if not spec.HasField("deadline"):
+        return
+    seconds = spec.deadline.seconds + spec.deadline.nanos / 1e9
+    if not 1 <= seconds <= _LONGEST_DEADLINE:
+        field = f"{path}.deadline"
+        text = (
+            f"{field} is {seconds:g} seconds, but must be 1 second to 30 days ({_LONGEST_DEADLINE} seconds); change it."
+        )
+        yield Violation(field, text)

@@ -1,0 +1,29 @@
+"""The object store: one protocol, its backends, digests, and records that are written once."""
+
+from store.object_store import (
+    AlreadyExists,
+    InvalidKey,
+    NotFound,
+    ObjectInfo,
+    ObjectStore,
+    RecordError,
+    StoreError,
+    StoreUnavailable,
+    UnsuitableStore,
+)
+from store.open import open_store
+from store.uris import split_uri
+
+__all__ = [
+    "AlreadyExists",
+    "InvalidKey",
+    "NotFound",
+    "ObjectInfo",
+    "ObjectStore",
+    "RecordError",
+    "StoreError",
+    "StoreUnavailable",
+    "UnsuitableStore",
+    "open_store",
+    "split_uri",
+]

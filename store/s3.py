@@ -1,0 +1,157 @@
+"""The object store in a bucket of S3, or of a store that speaks its language."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from botocore.exceptions import ClientError
+
+from store.key_rules import check_key, check_prefix, is_key
+from store.local_files import CHUNK, replacing
+from store.object_store import ObjectInfo
+from store.s3_client import code_of, make_client, reported
+from store.s3_creation import Creation, retrying
+from store.uris import encoded
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
+
+PART_SIZE = 64 << 20
+"""Bytes. Larger contents are sent in parts of this size, one after another, each held in memory."""
+
+
+class S3Store:
+    """A bucket, or the part of one below a prefix, as an object store.
+
+    Creating is `If-None-Match: *` on the PUT, or on the completion of an upload in parts. Parts that a killed process
+    left behind are invisible; a lifecycle rule of the bucket should remove them (AbortIncompleteMultipartUpload).
+    """
+
+    def __init__(
+        self, bucket: str, prefix: str = "", client: S3Client | None = None, part_size: int = PART_SIZE
+    ) -> None:
+        """`client` comes from `s3_client.make_client`; by default it is configured by AWS's environment variables."""
+        prefix = prefix.strip("/")
+        if prefix:
+            check_key(prefix)
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._client = client or make_client()
+        self._part_size = part_size
+
+    def __repr__(self) -> str:
+        return f"S3Store({self.uri!r})"
+
+    @property
+    def uri(self) -> str:
+        return self._name("")
+
+    def put_new(self, key: str, content: bytes | Path) -> None:
+        full_key = self._full(key)
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+            size = source.seek(0, io.SEEK_END)
+            creation = Creation(self._client, self._bucket, full_key, self._name(key), source)
+            with reported(self._name(key)):
+                if size > self._part_size:
+                    creation.in_parts(self._part_size)
+                else:
+                    creation.at_once()
+
+    def put_status(self, key: str, content: bytes) -> None:
+        full_key = self._full(key)
+
+        def put() -> None:
+            self._client.put_object(Bucket=self._bucket, Key=full_key, Body=content)
+
+        with reported(self._name(key)):
+            retrying(put)
+
+    def get(self, key: str) -> bytes:
+        full_key = self._full(key)
+
+        def read() -> bytes:
+            with contextlib.closing(self._client.get_object(Bucket=self._bucket, Key=full_key)["Body"]) as body:
+                return body.read()
+
+        with reported(self._name(key)):
+            return retrying(read)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        if length <= 0:
+            self.info(key)  # for NotFound: HTTP has no range of no bytes
+            return b""
+        full_key, span = self._full(key), f"bytes={start}-{start + length - 1}"
+
+        def read() -> bytes:
+            answer = self._client.get_object(Bucket=self._bucket, Key=full_key, Range=span)
+            with contextlib.closing(answer["Body"]) as body:
+                return body.read()
+
+        with reported(self._name(key)):
+            try:
+                return retrying(read)
+            except ClientError as error:
+                if code_of(error) == "InvalidRange":  # it begins at the end of the object, or behind it
+                    return b""
+                raise
+
+    def info(self, key: str) -> ObjectInfo:
+        full_key = self._full(key)
+        with reported(self._name(key)):
+            head = retrying(self._client.head_object, Bucket=self._bucket, Key=full_key)
+        return ObjectInfo(key, head["ContentLength"], head["LastModified"])
+
+    def fetch(self, key: str, path: Path) -> None:
+        full_key = self._full(key)
+
+        def copy(target: BinaryIO) -> None:
+            target.seek(0)
+            target.truncate()
+            with contextlib.closing(self._client.get_object(Bucket=self._bucket, Key=full_key)["Body"]) as body:
+                shutil.copyfileobj(body, target, CHUNK)
+
+        with reported(self._name(key)), replacing(path) as target:
+            retrying(copy, target)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        check_prefix(prefix)
+        return self._listed(prefix, after)
+
+    def delete(self, key: str) -> None:
+        full_key = self._full(key)
+        with reported(self._name(key)):
+            retrying(self._client.delete_object, Bucket=self._bucket, Key=full_key)
+
+    def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        for page in self._pages(prefix, after):
+            for found in page.get("Contents", ()):
+                key = found["Key"].removeprefix(self._prefix)
+                if is_key(key):  # other programs' markers of empty folders are not
+                    yield ObjectInfo(key, found["Size"], found["LastModified"])
+
+    def _pages(self, prefix: str, after: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        request: ListObjectsV2RequestTypeDef = {
+            "Bucket": self._bucket,
+            "Prefix": self._prefix + prefix,
+            "StartAfter": self._prefix + after,
+        }
+        while True:
+            with reported(self._name(prefix)):
+                page = retrying(lambda: self._client.list_objects_v2(**request))
+            yield page
+            if not page["IsTruncated"]:
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _full(self, key: str) -> str:
+        check_key(key)
+        return self._prefix + key
+
+    def _name(self, key: str) -> str:
+        return f"s3://{self._bucket}/" + encoded(self._prefix + key)

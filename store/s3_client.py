@@ -1,0 +1,124 @@
+"""The S3 client that the store uses: its addresses, timeouts, checksums; and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import exceptions as boto_errors
+from botocore.config import Config
+
+from store.object_store import NotFound, StoreError, StoreUnavailable, UnsuitableStore
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 60.0
+"""Silence after which a request counts as unanswered, in seconds."""
+
+CONNECTIONS = 64
+"""Connections kept open at most: the threads of a service that use the store at once."""
+
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
+
+_CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+"""Another request for the same key is under way, and ours was not carried out: ask again."""
+
+_BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "TooManyRequestsException"})
+
+_MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
+"""HEAD has no body to tell a missing bucket from a missing key; `store.probe` finds a missing bucket at start-up."""
+
+_REMEDIES = {
+    "NoSuchBucket": "create the bucket, or correct its name",
+    "AccessDenied": "grant these credentials the reading, writing, listing and deleting of objects below this address",
+    "403": "grant these credentials the reading, writing, listing and deleting of objects below this address",
+    "InvalidAccessKeyId": "correct AWS_ACCESS_KEY_ID or the credentials file",
+    "SignatureDoesNotMatch": "correct AWS_SECRET_ACCESS_KEY or the credentials file",
+    "ExpiredToken": "renew the credentials",
+    "PermanentRedirect": "set AWS_DEFAULT_REGION to the bucket's region",
+}
+
+
+def make_client(
+    endpoint_url: str | None = None, ca_bundle: str | None = None, path_style: bool | None = None
+) -> S3Client:
+    """A client with a session of its own, safe to use from many threads.
+
+    What is None is taken from AWS's environment variables and files: AWS_ENDPOINT_URL_S3, AWS_CA_BUNDLE and so on. (The
+    region's name there is AWS_DEFAULT_REGION; boto3 does not look at AWS_REGION.)
+    Away from AWS buckets are addressed in the path, since few such stores have a DNS name per bucket, and no request
+    carries the checksums that boto3 adds since 1.36 and many such stores refuse (boto3 #4392); records carry their own.
+    Retries are left to the store, which has to know of every one of them.
+    """
+    session = boto3.Session()
+
+    def client(config: Config) -> S3Client:
+        return session.client("s3", endpoint_url=endpoint_url, verify=ca_bundle, config=config)
+
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=CONNECTIONS,
+    )
+    aws = _is_aws(client(config).meta.endpoint_url)
+    if not aws:
+        config = config.merge(
+            Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+        )
+    in_path = not aws if path_style is None else path_style
+    return client(config.merge(Config(s3={"addressing_style": "path" if in_path else "auto"})))
+
+
+def _is_aws(endpoint_url: str) -> bool:
+    return (urlsplit(endpoint_url).hostname or "").endswith(_AWS_DOMAINS)
+
+
+def code_of(error: Exception) -> str:
+    """S3's own word for the error, such as `NoSuchKey`; empty if the store did not answer."""
+    return error.response.get("Error", {}).get("Code", "") if isinstance(error, boto_errors.ClientError) else ""
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether asking again may help."""
+    return is_unanswered(error) or code_of(error) in _CONFLICTS | _BUSY
+
+
+def is_unanswered(error: Exception) -> bool:
+    """Whether the request may have been carried out, now or later, without our hearing of it."""
+    if isinstance(error, boto_errors.ClientError):
+        return _status_of(error) >= 500 and not _is_unsupported(error)
+    lost = (boto_errors.HTTPClientError, boto_errors.ConnectionError, boto_errors.IncompleteReadError)
+    return isinstance(error, lost) and not isinstance(error, boto_errors.SSLError)
+
+
+@contextlib.contextmanager
+def reported(uri: str) -> Iterator[None]:
+    """Turns errors of the client into those of the store, naming `uri`."""
+    try:
+        yield
+    except (boto_errors.ClientError, boto_errors.BotoCoreError) as error:
+        raise _translated(error, uri) from error
+
+
+def _translated(error: boto_errors.ClientError | boto_errors.BotoCoreError, uri: str) -> StoreError:
+    code = code_of(error)
+    if code in _MISSING:
+        return NotFound(f"{uri} does not exist")
+    if isinstance(error, boto_errors.ClientError) and _is_unsupported(error):
+        return UnsuitableStore(f"{uri} lies in a store that does not support what was asked of it: {error}")
+    remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
+    return StoreUnavailable(f"{uri} could not be used: {error}{remedy}")
+
+
+def _status_of(error: boto_errors.ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def _is_unsupported(error: boto_errors.ClientError) -> bool:
+    return code_of(error) in ("NotImplemented", "501") or _status_of(error) == 501

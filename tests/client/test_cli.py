@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from loramill import v1
+from loramill.channel import ADDRESS_VARIABLE
+from loramill.cli.adapter import Format
+from loramill.cli.live import LineView, TerminalView, span
+from loramill.cli.output import brief, printable, size_of
+from loramill.errors import Unreachable
+from loramill.scalars import enum_words
+
+from tests.client.conftest import Loramill
+from tests.client.fake_service import BREAK, HOLD, FakeService
+
+QUEUED, RUNNING = v1.TRAINING_JOB_STATE_QUEUED, v1.TRAINING_JOB_STATE_RUNNING
+SUCCEEDED, FAILED = v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    path = tmp_path / "spec.yaml"
+    path.write_text("base_model: shapes\ndataset: abc\nadapter: {rank: 8}\n")
+    return path
+
+
+def job_at(state: v1.TrainingJobState.ValueType, step: int = 0, message: str = "", phase=v1.PHASE_TRAINING):
+    progress = v1.Progress(phase=phase, step=step, steps=100, images_per_second=12.5)
+    if step:
+        progress.loss = 0.125
+        progress.remaining.seconds = 65
+    return v1.TrainingJob(name="trainingJobs/job1", state=state, progress=progress, state_message=message)
+
+
+def script(end: v1.TrainingJobState.ValueType, message: str) -> list:
+    last = job_at(end, 100, message, v1.PHASE_ENDED)
+    last.adapters.append("adapters/job1-final")
+    return [job_at(QUEUED), job_at(RUNNING, 1), job_at(RUNNING, 2), job_at(RUNNING, 50), last]
+
+
+def test_submit_follows_until_success(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    service.state.scripts = [script(SUCCEEDED, "The adapter is saved.")]
+    result = loramill("job", "submit", str(spec_file), "--set", "adapter.rank=32", "--set", "optimization.steps=100")
+    assert result.code == 0
+    assert service.state.requests[0].spec.adapter.rank == 32
+    assert result.err == "Warning: this is only a test\n"
+    assert result.out.splitlines() == [
+        "Job job1 is accepted.",
+        "job1 queued: step 0/100  12.5 images/s",
+        "job1 running training: step 1/100  loss 0.1250  12.5 images/s  ETA 1:05",
+        "job1 running training: step 50/100  loss 0.1250  12.5 images/s  ETA 1:05",
+        "job1 succeeded: step 100/100  loss 0.1250  12.5 images/s  ETA 1:05  The adapter is saved.",
+        "Job job1 succeeded: The adapter is saved.",
+        "Get the adapter with: loramill adapter download job1-final --format all",
+    ]
+
+
+def test_failed_job_is_exit_code_1(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    service.state.scripts = [script(FAILED, "cat.png is truncated; replace it.")]
+    result = loramill("job", "submit", str(spec_file))
+    assert result.code == 1
+    assert "Job job1 failed: cat.png is truncated; replace it." in result.out
+
+
+def test_submit_for_programs(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    result = loramill("job", "submit", str(spec_file), "-o", "name")
+    assert (result.code, result.out) == (0, "trainingJobs/job1\n")
+    service.state.scripts = [script(SUCCEEDED, "Saved.")]
+    result = loramill("job", "submit", str(spec_file), "-o", "json", "--watch")
+    assert json.loads(result.out)["state"] == "TRAINING_JOB_STATE_SUCCEEDED"
+    assert "job1 running" in result.err.replace("job2", "job1")
+
+
+def test_submit_from_standard_input(loramill: Loramill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"base_model: shapes\ndataset: abc\n")))
+    assert loramill("job", "submit", "-", "--no-watch").code == 0
+
+
+def test_validate_only_prints_the_resolved_spec(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    result = loramill("job", "submit", str(spec_file), "--validate-only")
+    assert result.code == 0
+    assert yaml.safe_load(result.out) == {"base_model": "shapes", "dataset": {"dataset": "abc"}, "adapter": {"rank": 8}}
+    assert not service.state.jobs
+
+
+def test_all_problems_of_a_spec_at_once(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    spec_file.write_text("base_model: shapes\nadaptor: {}\nadapter: {rank: x}\n")
+    result = loramill("job", "submit", str(spec_file))
+    assert result.code == 2
+    assert result.err.splitlines() == [
+        f"Error: {spec_file} cannot be used:",
+        "  line 2: adaptor is not a field; the nearest is adapter",
+        "  line 3: adapter.rank must be a whole number, not 'x'",
+    ]
+    assert not service.state.requests  # nothing was sent
+
+
+def test_all_violations_at_once(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    service.state.violations = [
+        ("spec.adapter.rank", "spec.adapter.rank is 0, but must be 1 to 1024; set it within."),
+        ("spec.dataset.dataset", "spec.dataset.dataset is 'datasets/abc', which does not exist; create it."),
+    ]
+    result = loramill("job", "submit", str(spec_file))
+    assert result.code == 2
+    assert result.err.splitlines() == [
+        "Error: The service refused the request:",
+        "  adapter.rank is 0, but must be 1 to 1024; set it within.",
+        "  dataset.dataset is 'datasets/abc', which does not exist; create it.",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_unreadable_spec(loramill: Loramill, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "spec.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    result = loramill("job", "submit", str(path))
+    assert result.code == 2
+    assert "spec.yaml" in result.err
+    assert "Traceback" not in result.err
+
+
+def test_not_reachable(loramill: Loramill) -> None:
+    result = loramill("job", "list", "--server", "127.0.0.1:1")
+    assert result.code == 3
+    assert result.err == (
+        "Error: No Loramill service answers at 127.0.0.1:1. Start one on this machine with `python -m service --local`,"
+        " or name another with --server or LORAMILL_SERVER.\n"
+    )
+
+
+def test_server_may_stand_first(service: FakeService, loramill: Loramill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADDRESS_VARIABLE)
+    service.add_job(RUNNING)
+    assert loramill("--server", service.address, "job", "get", "job1").code == 0
+    assert loramill("job", "list", "--server", "nonsense").code == 2
+
+
+def test_lists_and_states(service: FakeService, loramill: Loramill) -> None:
+    for number in range(5):
+        service.add_job(RUNNING if number else FAILED, f"job{number}")
+    table = loramill("job", "list")
+    assert table.out.splitlines()[0].split() == ["ID", "STATE", "STEP", "LOSS", "BASE", "AGE", "TITLE"]
+    assert len(table.out.splitlines()) == 6
+    assert loramill("job", "list", "--limit", "3", "-o", "name").out.split() == [
+        f"trainingJobs/job{n}" for n in range(3)
+    ]
+    assert [job["name"] for job in json.loads(loramill("job", "list", "--state", "failed", "-o", "json").out)] == [
+        "trainingJobs/job0"
+    ]
+    assert yaml.safe_load(loramill("job", "list", "-o", "yaml").out)[0]["state"] == "failed"
+    wrong = loramill("job", "list", "--state", "faild")
+    assert wrong.code == 2
+    assert "(nearest is failed)" in " ".join(wrong.err.split())
+
+
+@pytest.mark.parametrize("what", ["dataset", "job", "adapter", "base"])
+def test_empty_lists(loramill: Loramill, what: str) -> None:
+    result = loramill(what, "list")
+    assert (result.code, result.out, result.err) == (0, "", "None.\n")
+    assert loramill(what, "list", "-o", "json").out == "[]\n"
+
+
+def test_missing_job(loramill: Loramill) -> None:
+    result = loramill("job", "get", "none")
+    assert result.code == 1
+    assert result.err == "Error: trainingJobs/none does not exist; list what there is.\n"
+
+
+def test_cancel_delete_logs_metrics(service: FakeService, loramill: Loramill) -> None:
+    service.add_job(RUNNING)
+    assert "cancelling" in loramill("job", "cancel", "job1").out
+    assert loramill("job", "delete", "job1").err == "Error: trainingJobs/job1 still lives; cancel it first.\n"
+    service.state.jobs["trainingJobs/job1"].state = SUCCEEDED
+    service.state.logs = ['{"event": "step"}', "a\x1b[31mred"]
+    assert loramill("job", "logs", "job1", "-f").out.splitlines() == ['{"event": "step"}', "a�[31mred"]
+    service.state.metrics = [v1.TrainingMetric(step=step, loss=0.5, learning_rate=1e-4) for step in range(1, 5)]
+    assert len(loramill("job", "metrics", "job1").out.splitlines()) == 5
+    assert [metric["step"] for metric in json.loads(loramill("job", "metrics", "job1", "-o", "json").out)] == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert loramill("job", "delete", "trainingJobs/job1", "--adapters").code == 0
+    assert service.state.requests[-1].delete_adapters
+
+
+def test_dataset_create(loramill: Loramill, pictures: Path) -> None:
+    result = loramill("dataset", "create", str(pictures))
+    assert result.code == 0
+    assert "cats" in result.out  # the folder's name is the title
+    assert result.err.splitlines() == [
+        "Found 3 pictures, 2 captions and 1 files of metadata.",
+        "Skipped (hidden): .DS_Store, .thumbnails.",
+        "Skipped (a symbolic link): link.png.",
+        "Skipped (neither a picture nor a caption): notes.docx.",
+        "1 pictures have no caption file, such as b.JPG; their subset needs a caption rule with a fixed text.",
+    ]
+    assert loramill("dataset", "create", str(pictures), "--name", "x", "-o", "name").out == "datasets/set2\n"
+    assert loramill("dataset", "get", "set1", "-o", "yaml").code == 0
+    assert loramill("dataset", "delete", "set1").code == 0
+    assert loramill("dataset", "list", "-o", "name").out == "datasets/set2\n"
+    missing = loramill("dataset", "create", str(pictures / "none"))
+    assert missing.code == 2
+    assert "does not exist" in missing.err
+
+
+def test_adapter_commands(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
+    contents = {
+        v1.ADAPTER_FORMAT_KOHYA: ("a.safetensors", b"kohya"),
+        v1.ADAPTER_FORMAT_DIFFUSERS: ("a.diffusers.safetensors", b"diffusers"),
+        v1.ADAPTER_FORMAT_CONTACT_SHEET: ("contact-sheet.png", b"png"),
+        v1.ADAPTER_FORMAT_REPORT: ("report.html", b"html"),
+    }
+    service.add_adapter("job1-final", contents)
+    folder = tmp_path / "out"
+    result = loramill("adapter", "download", "job1-final", "-o", str(folder), "--format", "all")
+    assert result.out.split() == [str(folder / name) for name, _ in contents.values()]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == dict(contents.values())
+    one = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "contact-sheet")
+    assert one.out == f"{tmp_path}/contact-sheet.png\n"
+    (tmp_path / "report.html").write_text("mine")
+    kept = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "report")
+    assert kept.code == 1
+    assert loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "report", "--force").code == 0
+    assert "contact-sheet.png" in loramill("adapter", "get", "job1-final").out
+    assert "lora" in loramill("adapter", "list", "--job", "job1").out
+    assert loramill("adapter", "delete", "job1-final").code == 0
+    assert not service.state.adapters
+
+
+def test_damaged_download(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
+    service.add_adapter("job1-final", {v1.ADAPTER_FORMAT_KOHYA: ("a.safetensors", b"kohya")})
+    service.state.damage = True
+    result = loramill("adapter", "download", "job1-final", "-o", str(tmp_path / "out"))
+    assert result.code == 1
+    assert "arrived damaged" in result.err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_base_commands(loramill: Loramill) -> None:
+    assert loramill("base", "import", "mine", "file:///models/mine", "--license", "MIT").code == 0
+    assert "sd15" in loramill("base", "list").out
+    assert "file:///models/mine" in loramill("base", "get", "mine").out
+
+
+def test_words_of_options_are_those_of_the_contract() -> None:
+    assert [word.replace("_", "-") for word in enum_words(v1.AdapterFormat.DESCRIPTOR)] == [
+        format.value for format in Format if format is not Format.ALL
+    ]
+    source = Path(sys.modules["loramill.cli.job"].__file__ or "").read_text()
+    assert f"Only these: {', '.join(enum_words(v1.TrainingJobState.DESCRIPTOR))}." in source
+
+
+def test_an_error_of_our_own_is_a_sentence(loramill: Loramill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loramill.client.Client.get_job", lambda *_: 1 / 0)
+    result = loramill("job", "get", "x")
+    assert result.code == 1
+    assert result.err == (
+        "Error in loramill itself: ZeroDivisionError: division by zero. LORAMILL_TRACEBACK=1 shows where.\n"
+    )
+
+
+def test_ctrl_c_leaves_the_job_and_says_how_to_find_it(service: FakeService, spec_file: Path) -> None:
+    service.state.scripts = [[job_at(QUEUED), job_at(RUNNING, 1), HOLD]]
+    command = [
+        str(Path(sys.executable).parent / "loramill"),
+        "job",
+        "submit",
+        str(spec_file),
+        "--server",
+        service.address,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert service.state.watching.wait(60)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Job job1 is accepted." in out
+    assert f"the job goes on. Follow it again with:\n  loramill job watch job1 --server {service.address}" in err
+    assert "Traceback" not in err
+    assert service.state.jobs["trainingJobs/job1"].state == QUEUED  # nobody cancelled it
+
+
+def test_help_is_quick_and_a_closed_pipe_is_quiet(service: FakeService) -> None:
+    code = (
+        "import sys; sys.argv = ['loramill', '--help']\n"
+        "from loramill.cli.main import run\n"
+        "try: run()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'grpc', 'yaml', 'google.protobuf', 'rich'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+    service.state.logs = ["a line"] * 50_000
+    command = f"'{Path(sys.executable).parent}/loramill' job logs x | head -1"
+    environment = {**os.environ, ADDRESS_VARIABLE: service.address}
+    piped = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+    assert (piped.stdout, piped.stderr) == ("a line\n", "")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_terminal_view_shows_bar_numbers_and_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    screen = _Terminal()
+    with TerminalView(screen) as view:
+        view.show(job_at(QUEUED, message="1 job is before it."))
+        view.lost(Unreachable("gone"))
+        view.show(job_at(RUNNING, 50, "[bold]Training.\x1b[2J"))
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
+    assert "running training" in text
+    assert "step 50/100  loss 0.1250  12.5 images/s  ETA 1:05" in text
+    assert "1 job is before it." in text
+    assert "The connection was lost; the job goes on" in text
+    assert "[bold]Training.�[2J" in text
+
+
+def test_line_view_says_little_of_a_long_training() -> None:
+    out = io.StringIO()
+    with LineView(out) as view:
+        for step in range(1, 101):
+            view.show(job_at(RUNNING, step))
+    assert len(out.getvalue().splitlines()) == 21
+
+
+def test_watch_survives_a_lost_connection(
+    service: FakeService, loramill: Loramill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loramill.watch.Patience.waits", lambda _: iter([0.0] * 5))
+    service.add_job(RUNNING)
+    service.state.scripts = [[job_at(RUNNING, 1), BREAK], [job_at(SUCCEEDED, 100, "Saved.")]]
+    result = loramill("job", "watch", "job1")
+    assert result.code == 0
+    assert "The connection was lost; the job goes on, and is looked for again." in result.out
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65, "1:05"), (3600, "1:00:00"), (90061, "25:01:01")])
+def test_span(seconds: int, text: str) -> None:
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (3_400_000, "3.4 MB"), (10**16, "10000.0 TB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert size_of(count) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-5, "0s"), (119, "119s"), (120, "2m"), (7199, "119m"), (172800, "2d")])
+def test_brief(seconds: int, text: str) -> None:
+    from datetime import timedelta
+
+    assert brief(timedelta(seconds=seconds)) == text
+
+
+def test_printable() -> None:
+    assert printable("ä\t猫\x1b[2J\x00\u202e") == "ä\t猫�[2J��"

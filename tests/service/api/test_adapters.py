@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+from loramill import v1
+
+from service.keys import TenantKeys
+from tests.service.api.api import Api, error_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_an_adapter_is_downloaded_in_pieces(api: Api) -> None:
+    name = await api.job()
+    trainer = await api.launched(name)
+    trainer.claim()
+    content = bytes(range(256)) * 9001
+    adapter = trainer.commit(content=content)
+    trainer.end()
+    await api.until(name, v1.TRAINING_JOB_STATE_SUCCEEDED)
+    # At once, before the index of adapters need be there.
+    first, *pieces = [answer async for answer in api.adapters.DownloadAdapter(v1.DownloadAdapterRequest(name=adapter))]
+    assert (first.file.file_name, first.file.size_bytes) == ("adapter.safetensors", len(content))
+    assert b"".join(piece.data for piece in pieces) == content
+    assert all(len(piece.data) <= 1 << 20 for piece in pieces)
+    other = v1.DownloadAdapterRequest(name=adapter, format=v1.ADAPTER_FORMAT_REPORT)
+    answer = await error_of(api.adapters.DownloadAdapter(other).read())
+    assert answer.code == grpc.StatusCode.NOT_FOUND
+    assert "no file of format REPORT; it has KOHYA" in answer.message
+
+
+async def test_an_adapter_that_lost_bytes_is_not_given_out_as_whole(api: Api) -> None:
+    name = await api.ended_job()
+    adapter = (await api.get(name)).adapters[0]
+    assert (await api.adapters.GetAdapter(v1.GetAdapterRequest(name=adapter))).name == adapter
+    job = name.partition("/")[2]
+    key = f"{TenantKeys('local').job(job).run(1).adapters_prefix}final/adapter.safetensors"
+    api.service.store.delete(key)
+    api.service.store.put_new(key, b"wei")
+    call = api.adapters.DownloadAdapter(v1.DownloadAdapterRequest(name=adapter))
+    assert (await call.read()).file.size_bytes == 7
+    await call.read()
+    assert (await error_of(call.read())).code == grpc.StatusCode.DATA_LOSS
+
+
+async def test_adapters_are_listed_newest_job_first_and_by_step(api: Api) -> None:
+    expected = []
+    for _ in range(2):
+        name = await api.job()
+        trainer = await api.launched(name)
+        trainer.claim()
+        expected[:0] = [trainer.commit("000005", step=5), trainer.commit()]
+        trainer.end()
+        await api.until(name, v1.TRAINING_JOB_STATE_SUCCEEDED)
+        of_job = await api.adapters.ListAdapters(v1.ListAdaptersRequest(training_job=name))
+        assert [adapter.name for adapter in of_job.adapters] == expected[:2]
+    seen: list[str] = []
+    request = v1.ListAdaptersRequest(page_size=3)
+    while True:
+        page = await api.adapters.ListAdapters(request)
+        seen += [adapter.name for adapter in page.adapters]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert [name for name in seen if name in expected] == expected
+    assert len(seen) == len(set(seen))
+
+
+async def test_a_deleted_adapter_is_gone_and_stays_gone(api: Api) -> None:
+    name = await api.ended_job()
+    adapter = (await api.get(name)).adapters[0]
+    await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter))
+    keys = TenantKeys("local")
+    job = name.partition("/")[2]
+    manifest = keys.job(job).run(1).adapter_manifest("final")
+    # A slow writer brings the index entry back.
+    api.service.store.put_new(keys.adapter(f"{job}-final"), manifest.encode())
+    assert (
+        await error_of(api.adapters.GetAdapter(v1.GetAdapterRequest(name=adapter)))
+    ).code == grpc.StatusCode.NOT_FOUND
+    listed = await api.adapters.ListAdapters(v1.ListAdaptersRequest(training_job=name))
+    assert list(listed.adapters) == []
+    assert list((await api.get(name)).adapters) == []
+    await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter))  # again is accepted
+
+
+async def test_an_adapter_of_a_living_job_is_not_deleted(api: Api) -> None:
+    name = await api.job()
+    trainer = await api.launched(name)
+    trainer.claim()
+    adapter = trainer.commit("000005", step=5)
+    answer = await error_of(api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter)))
+    assert (answer.code, answer.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "IN_USE")

@@ -1,0 +1,105 @@
+"""The real command: `python -m service --local`."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from loramill import v1
+from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
+from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
+
+from service.settings import Unusable, read_settings
+from tests.service.api.tiny_base import write_base
+
+PATIENCE = 60.0
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def command(tmp_path: Path, *arguments: str) -> list[str]:
+    base = tmp_path / "shapes"
+    if not base.exists():
+        write_base(base)
+    fixed = ["--local", "--data", str(tmp_path / "data"), "--builtin-shapes", str(base), "--metrics-port", "0"]
+    return [sys.executable, "-m", "service", *fixed, *arguments]
+
+
+def failed(arguments: list[str]) -> str:
+    """What a service that must not start says."""
+    result = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@contextmanager
+def started(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process and its address."""
+    process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        for line in process.stderr:
+            serves = re.search(r"Loramill serves on (\S+), data in", line)
+            if serves:
+                assert json.loads(line)["level"] == "info"
+                break
+        else:
+            raise AssertionError("the service ended before it served")
+        watchdog.cancel()
+        yield process, serves.group(1)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_serves_holds_its_data_and_stops_when_told(tmp_path: Path) -> None:
+    with started(command(tmp_path, "--port", "0")) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            bases = BaseModelServiceStub(channel).ListBaseModels(v1.ListBaseModelsRequest(), timeout=PATIENCE)
+            assert [base.name for base in bases.base_models] == ["baseModels/shapes"]
+            jobs = TrainingServiceStub(channel).ListTrainingJobs(v1.ListTrainingJobsRequest(), timeout=PATIENCE)
+            assert list(jobs.training_jobs) == []
+        told = failed(command(tmp_path, "--port", "0"))
+        assert "Another service works on the data folder" in told
+        assert "--data" in told
+        other = tmp_path / "other"
+        other.mkdir()
+        told = failed(command(other, "--port", address.rpartition(":")[2]))
+        assert told.strip().splitlines()[-1].startswith(f"Port {address.rpartition(':')[2]} of 127.0.0.1 is in use")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_metrics_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = failed([*command(tmp_path, "--port", "0"), "--metrics-port", str(port)])
+    assert f"Port {port} of 127.0.0.1 is in use" in told
+    assert "--metrics-port" in told
+
+
+def test_flags_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAMILL_PORT", "5")
+    monkeypatch.setenv("LORAMILL_LOCAL", "1")
+    assert read_settings([]).port == 5
+    settings = read_settings(["--port", "6", "--import-root", "/a", "--import-root", "/b", "--data", "d"])
+    assert (settings.port, settings.import_root, settings.data) == (6, (Path("/a"), Path("/b")), Path("d"))
+
+
+def test_what_is_wrong_with_the_settings_is_said_at_once() -> None:
+    with pytest.raises(Unusable, match=r"--port .*is '99999'.*--jobs .*is '0'"):
+        read_settings(["--local", "--port", "99999", "--jobs", "0"])
+    with pytest.raises(Unusable, match="--local"):
+        read_settings([])

@@ -1,0 +1,128 @@
+"""What callers see of a job, in a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from loramill import v1
+
+from service.executors import Execution, ExecutionState
+from service.facts import JobFacts, LaunchFacts
+from service.job import is_terminal, training_job
+from service.times import to_timestamp
+from tests.service.runtime.world import JOB, START, TENANT
+
+SECOND = timedelta(seconds=1)
+NOW = START + 20 * SECOND
+RUNNING = Execution(ExecutionState.RUNNING)
+KILLED = Execution(ExecutionState.EXITED, 137, end_time=NOW)
+BASE = JobFacts(TENANT, JOB, v1.CreateRecord(job_id=JOB, create_time=to_timestamp(START), warnings=["Mind this."]))
+CANCEL = v1.CancelIntent(create_time=to_timestamp(NOW))
+
+
+def launch(number: int = 1, *, execution: Execution | None = RUNNING, **parts: object) -> LaunchFacts:
+    assignment = v1.Assignment(launch=number, create_time=to_timestamp(START + number * SECOND))
+    return replace(LaunchFacts(assignment, execution=execution), **parts)  # type: ignore[arg-type]
+
+
+def claim(second: int = 2) -> v1.Claim:
+    return v1.Claim(create_time=to_timestamp(START + second * SECOND))
+
+
+def status(phase: v1.Phase.ValueType, step: int = 3, message: str = "") -> v1.RunStatus:
+    return v1.RunStatus(progress=v1.Progress(phase=phase, step=step, steps=9, message=message))
+
+
+def end(code: v1.ExitCode.ValueType, message: str = "Its word.") -> v1.End:
+    return v1.End(exit_code=code, message=message, create_time=to_timestamp(NOW))
+
+
+def job(*launches: LaunchFacts, cancel: v1.CancelIntent | None = None, outcome: v1.Outcome | None = None) -> JobFacts:
+    return replace(BASE, launches=launches, cancel=cancel, outcome=outcome)
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "says"),
+    [
+        (job(), "QUEUED QUEUE_POSITION", "number 3 in the queue"),
+        (job(cancel=CANCEL), "CANCELLING CANCELLED_BY_USER", "no trainer works"),
+        (job(launch()), "LAUNCHING STARTING", "being started"),
+        (job(launch(execution=None)), "LAUNCHING STARTING", "being started"),
+        (job(launch(claim=claim())), "RUNNING PREPARING", "begun to work"),
+        (job(launch(claim=claim(), execution=None)), "RUNNING PREPARING", "begun to work"),
+        (
+            job(launch(claim=claim(), status=status(v1.PHASE_ENCODING, message="encoding pictures 12/40"))),
+            "RUNNING PREPARING",
+            "encoding pictures 12/40",
+        ),
+        (job(launch(claim=claim(), status=status(v1.PHASE_TRAINING))), "RUNNING TRAINING", "Step 3 of 9"),
+        (job(launch(claim=claim(), status=status(v1.PHASE_PREVIEWING))), "RUNNING TRAINING", "Previews"),
+        (job(launch(claim=claim(), status=status(v1.PHASE_SAVING))), "RUNNING SAVING", "written"),
+        (job(launch(claim=claim(), end=end(v1.EXIT_CODE_SUCCESS))), "RUNNING SAVING", "verified"),
+        (job(launch(claim=claim(), end=end(v1.EXIT_CODE_USER_ERROR))), "RUNNING SAVING", "verified"),
+        (job(launch(claim=claim()), cancel=CANCEL), "CANCELLING CANCELLED_BY_USER", "being stopped"),
+        (job(launch(claim=claim(), execution=KILLED)), "LAUNCHING BACKING_OFF", "Launch 2 follows in 1 second"),
+        (job(launch(claim=claim(), end=end(v1.EXIT_CODE_STORAGE))), "LAUNCHING BACKING_OFF", "Its word. Launch 2"),
+        (job(launch(claim=claim(), end=end(v1.EXIT_CODE_PREEMPTED))), "LAUNCHING PREEMPTED", "Launch 2 follows"),
+        (job(launch(execution=KILLED), launch(2)), "LAUNCHING CRASHED", "Launch 1: The trainer was killed"),
+        (job(launch(end=end(v1.EXIT_CODE_PREEMPTED)), launch(2)), "LAUNCHING PREEMPTED", "Launch 1: Its word."),
+        (job(launch(end=end(v1.EXIT_CODE_STORAGE)), launch(2)), "LAUNCHING STORAGE", "Launch 2 is being started"),
+        (job(launch(end=end(v1.EXIT_CODE_BUG)), launch(2)), "LAUNCHING STARTING", "Launch 1: Its word."),
+        (job(launch(execution=KILLED), launch(2, claim=claim())), "RUNNING PREPARING", "begun"),
+        (
+            job(
+                launch(claim=claim()),
+                outcome=v1.Outcome(
+                    state=v1.TRAINING_JOB_STATE_FAILED, reason=v1.STATE_REASON_DIVERGED, message="It diverged."
+                ),
+            ),
+            "FAILED DIVERGED",
+            "It diverged.",
+        ),
+    ],
+)
+def test_state_reason_and_sentence(facts: JobFacts, expected: str, says: str) -> None:
+    seen = training_job(facts, NOW, queue_position=3)
+    state = v1.TrainingJobState.Name(seen.state).removeprefix("TRAINING_JOB_STATE_")
+    reason = v1.StateReason.Name(seen.state_reason).removeprefix("STATE_REASON_")
+    assert f"{state} {reason}" == expected
+    assert says in seen.state_message
+    assert seen.state_message.endswith(".")
+    assert is_terminal(seen.state) == (state in ("SUCCEEDED", "FAILED", "CANCELLED"))
+
+
+@pytest.mark.parametrize(
+    ("position", "says"), [(None, "Waits to be launched."), (1, "is next in the queue"), (2, "number 2 in the queue")]
+)
+def test_places_in_the_queue(position: int | None, says: str) -> None:
+    assert says.lower() in training_job(BASE, NOW, position).state_message.lower()
+
+
+def test_fields_come_from_the_newest_that_has_them() -> None:
+    def manifest(suffix: str, step: int) -> v1.AdapterManifest:
+        return v1.AdapterManifest(adapter=v1.Adapter(name=f"adapters/{JOB}-{suffix}", step=step))
+
+    facts = job(
+        launch(claim=claim(3), status=status(v1.PHASE_TRAINING), execution=KILLED, adapters=(manifest("000005", 5),)),
+        launch(
+            2, claim=claim(9), adapters=(manifest("000005", 5), manifest("final", 10)), end=end(v1.EXIT_CODE_SUCCESS)
+        ),
+        launch(3),
+        outcome=v1.Outcome(state=v1.TRAINING_JOB_STATE_SUCCEEDED, create_time=to_timestamp(NOW)),
+    )
+    seen = training_job(facts, NOW)
+    assert seen.name == f"trainingJobs/{JOB}"
+    assert seen.create_time == to_timestamp(START)
+    assert seen.start_time == to_timestamp(START + 3 * SECOND)
+    assert seen.end_time == to_timestamp(NOW)
+    assert seen.progress.step == 3
+    assert list(seen.warnings) == ["Mind this."]
+    assert list(seen.adapters) == [f"adapters/{JOB}-000005", f"adapters/{JOB}-final"]
+    first, second, third = seen.launches
+    assert (first.number, first.exit_code, first.end_time) == (1, 137, to_timestamp(NOW))
+    assert "SIGKILL" in first.message
+    assert (second.exit_code, second.message) == (0, "Its word.")
+    assert not third.HasField("exit_code")
+    assert not third.HasField("end_time")

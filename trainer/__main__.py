@@ -1,0 +1,102 @@
+"""`python -m trainer ASSIGNMENT_URI`: does one assignment and leaves with an exit code of the table in run.proto."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Read by CUDA when it is first used: matrix products are then the same in every run.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Nothing is ever fetched from a hub: trainers read the store only.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import structlog
+import torch
+from loramill import v1
+
+from store import NotFound, StoreError, open_store, split_uri
+from store.records import read_record
+from trainer.errors import OutOfMemory, StorageFailed, Superseded, TrainerError, UserError
+from trainer.logs import LogLines, set_up_logging
+from trainer.progress import Reporter
+from trainer.record import RunRecord
+from trainer.run import StopSignal, run
+from trainer.settings import TrainerSettings
+
+log = structlog.get_logger()
+
+
+def _device(settings: TrainerSettings) -> torch.device:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        # Attention's memory-efficient kernel has no deterministic backward; flash and plain attention have.
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def _read_assignment(uri: str) -> v1.Assignment:
+    root, key = split_uri(uri)
+    try:
+        assignment = read_record(open_store(root), key, v1.Assignment)
+    except NotFound:
+        assignment = None
+    if assignment is None:
+        raise UserError(f"There is no assignment at {uri}.")
+    return assignment
+
+
+def _as_trainer_error(error: Exception) -> TrainerError:
+    """Whatever went wrong, as one of our own kinds."""
+    if isinstance(error, TrainerError):
+        return error
+    if isinstance(error, StoreError):
+        return StorageFailed(f"The object store could not be used: {error}")
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).")
+    return TrainerError(f"An error in Loramill: {type(error).__name__}: {error}")
+
+
+def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: StopSignal) -> v1.ExitCode.ValueType:
+    """Runs the assignment and writes the run's last word."""
+    exit_code, message = v1.EXIT_CODE_SUCCESS, "The adapter is trained and saved."
+    with Reporter(record.run, lines, settings.report_seconds) as reporter:
+        try:
+            run(record, settings, reporter, stop, _device(settings))
+        except Exception as error:
+            problem = _as_trainer_error(error)
+            exit_code, message = problem.exit_code, str(problem)
+            log.error(message, exit_code=int(exit_code), exc_info=None if isinstance(error, TrainerError) else error)
+    if exit_code != v1.EXIT_CODE_SUPERSEDED:
+        record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
+    return exit_code
+
+
+def main(arguments: list[str]) -> int:
+    lines, stop = set_up_logging(), StopSignal()
+    if len(arguments) != 1:
+        log.error("usage: python -m trainer ASSIGNMENT_URI")
+        return v1.EXIT_CODE_USER_ERROR
+    try:
+        record = RunRecord(_read_assignment(arguments[0]))
+        ended = record.ended()
+        if ended is not None:
+            log.info("this launch has ended before", message=ended.message)
+            return ended.exit_code
+        record.claim()
+    except Superseded as error:
+        log.warning(str(error))
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 (the exit code is all that can be told without a claim)
+        problem = _as_trainer_error(error)
+        log.error(str(problem))
+        return problem.exit_code
+    return _work(record, TrainerSettings(), lines, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,103 @@
+"""Checkpoints: immutable, the manifest written last. Resume is rerun: a run starts from the best that verifies.
+
+runs/<n>/checkpoints/<generation>-<step>/state.safetensors   the arena's buffers
+runs/<n>/checkpoints/<generation>-<step>/manifest.json       CheckpointManifest
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+from loramill import v1
+from safetensors.torch import load, save
+from torch import Tensor
+
+from store import AlreadyExists, NotFound, ObjectStore
+from store.digests import sha256_of
+from store.records import RecordError, put_record, read_record
+
+log = structlog.get_logger()
+
+FOLDER = "checkpoints/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """State that training can go on from."""
+
+    step: int
+    generation: int
+    trained_seconds: float
+    numeric_fingerprint: str
+    tensors: dict[str, Tensor]
+
+
+def _folder(generation: int, step: int) -> str:
+    return f"{FOLDER}{generation:03d}-{step:07d}/"
+
+
+def job_sha256(assignment: v1.Assignment) -> str:
+    """A digest of what the trained numbers depend on: a checkpoint of another job is never taken."""
+    spec = assignment.spec.SerializeToString(deterministic=True)
+    words = b"\x00".join([spec, assignment.base_model.digest.encode(), assignment.dataset_manifest_uri.encode()])
+    return hashlib.sha256(words).hexdigest()
+
+
+def commit(run: ObjectStore, checkpoint: Checkpoint, job: str) -> None:
+    """Writes a checkpoint into this run's folder: first the state, then the manifest that makes it count."""
+    folder, content = _folder(checkpoint.generation, checkpoint.step), save(checkpoint.tensors)
+    state = f"{folder}state.safetensors"
+    try:
+        run.put_new(state, content)
+    except AlreadyExists:
+        # This run was here before it was killed and started again: by determinism the bytes are the same, or half of nothing.
+        if sha256_of(run.get(state)) != sha256_of(content):
+            run.delete(state)
+            run.put_new(state, content)
+    put_record(
+        run,
+        f"{folder}manifest.json",
+        v1.CheckpointManifest(
+            schema_version=1,
+            generation=checkpoint.generation,
+            step=checkpoint.step,
+            state_sha256=sha256_of(content),
+            state_size_bytes=len(content),
+            numeric_fingerprint=checkpoint.numeric_fingerprint,
+            trained_seconds=checkpoint.trained_seconds,
+            job_sha256=job,
+        ),
+    )
+
+
+def _verified(runs: ObjectStore, key: str, job: str) -> Checkpoint | None:
+    try:
+        manifest = read_record(runs, key, v1.CheckpointManifest)
+        if manifest is None or manifest.job_sha256 != job:
+            return None
+        content = runs.get(key.removesuffix("manifest.json") + "state.safetensors")
+    except (NotFound, RecordError) as error:
+        log.warning("a checkpoint is passed over", key=key, why=str(error))
+        return None
+    if sha256_of(content) != manifest.state_sha256:
+        log.warning("a checkpoint is passed over", key=key, why="its state has another digest than its manifest says")
+        return None
+    return Checkpoint(
+        step=manifest.step,
+        generation=manifest.generation,
+        trained_seconds=manifest.trained_seconds,
+        numeric_fingerprint=manifest.numeric_fingerprint,
+        tensors=load(content),
+    )
+
+
+def choose(runs: ObjectStore, job: str) -> Checkpoint | None:
+    """The checkpoint to go on from: the highest (generation, step) of any run of the job whose manifest verifies."""
+    manifests = [info.key for info in runs.list() if f"/{FOLDER}" in info.key and info.key.endswith("/manifest.json")]
+    for key in sorted(manifests, key=lambda key: key.split("/")[-2], reverse=True):
+        found = _verified(runs, key, job)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,66 @@
+"""What a job trains on and with, fetched from the store and verified: base model and dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loramill import v1
+
+from store import NotFound, open_store, split_uri
+from store.digests import manifest_digest, sha256_of
+from store.records import read_record
+from trainer.data.dataset import DataFile
+from trainer.errors import UserError
+
+
+def read_manifest(uri: str) -> v1.FileManifest:
+    """A manifest; raises UserError where there is none."""
+    root, key = split_uri(uri)
+    manifest = read_record(open_store(root), key, v1.FileManifest)
+    if manifest is None:
+        raise UserError(f"There is nothing at {uri}; it may have been deleted since the job was accepted.")
+    return manifest
+
+
+def fetch_base(assignment: v1.Assignment, work: Path) -> Path:
+    """Copies the base model's files into `work`, each digest checked; returns their folder."""
+    store = open_store(assignment.base_model_uri)
+    manifest = read_record(store, "manifest.json", v1.FileManifest)
+    if manifest is None:
+        raise UserError(f"The base model {assignment.base_model.name} is not in the store; import it again.")
+    if manifest_digest(manifest.files) != assignment.base_model.digest:
+        raise UserError(
+            f"The base model {assignment.base_model.name} is another than the one this job was accepted with."
+        )
+    for file in manifest.files:
+        path = work / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            store.fetch(file.path, path)
+        except NotFound as error:
+            raise UserError(
+                f"The base model {assignment.base_model.name} lacks {file.path}; import it again."
+            ) from error
+        if sha256_of(path) != file.sha256:
+            raise UserError(f"{file.path} of {assignment.base_model.name} is damaged in the store; import it again.")
+    return work
+
+
+def component_digest(manifest: v1.FileManifest, *components: str) -> str:
+    """A digest over the files of some components of a base model, such as `vae`."""
+    return manifest_digest(file for file in manifest.files if file.path.partition("/")[0] in components)
+
+
+def dataset_files(manifest: v1.FileManifest) -> Sequence[DataFile]:
+    return [DataFile(path=file.path, sha256=file.sha256, size=file.size_bytes) for file in manifest.files]
+
+
+def blob_fetcher(assignment: v1.Assignment) -> Callable[[str, Path], None]:
+    """Writes the content of a digest to a local file."""
+    blobs = open_store(assignment.dataset_blobs_uri)
+
+    def fetch(sha256: str, path: Path) -> None:
+        blobs.fetch(sha256, path)
+
+    return fetch

@@ -1,0 +1,53 @@
+"""Diffusion's equations, one function each. Symbols as in the papers.
+
+x0  clean latents            (B, C, H, W)
+eps noise                    (B, C, H, W)
+abar  cumulative product of 1 - beta, of each example's timestep  (B,)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def alphas_cumprod(beta_schedule: str, beta_start: float, beta_end: float, timesteps: int) -> Tensor:
+    """abar of every timestep (T,), for `linear` (Ho et al., arXiv 2006.11239, sec. 4) and Stable Diffusion's
+    `scaled_linear` (Rombach et al., arXiv 2112.10752: linear in the root of beta)."""
+    if beta_schedule == "linear":
+        betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float32)
+    elif beta_schedule == "scaled_linear":
+        betas = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float32) ** 2
+    else:
+        raise ValueError(f"beta schedule {beta_schedule!r} must be linear or scaled_linear")
+    return torch.cumprod(1 - betas, dim=0)
+
+
+def _per_example(abar: Tensor, like: Tensor) -> Tensor:
+    return abar.view(-1, *[1] * (like.dim() - 1)).to(like.dtype)
+
+
+def add_noise(x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
+    """x_t = sqrt(abar) x0 + sqrt(1 - abar) eps (Ho et al., arXiv 2006.11239, eq. 4)."""
+    a = _per_example(abar, x0)
+    return a.sqrt() * x0 + (1 - a).sqrt() * eps
+
+
+def velocity(x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
+    """v = sqrt(abar) eps - sqrt(1 - abar) x0 (Salimans & Ho, arXiv 2202.00512, sec. 4)."""
+    a = _per_example(abar, x0)
+    return a.sqrt() * eps - (1 - a).sqrt() * x0
+
+
+def target(prediction_type: str, x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
+    """What the network is to predict: the noise, or the velocity."""
+    if prediction_type == "epsilon":
+        return eps
+    if prediction_type == "v_prediction":
+        return velocity(x0, eps, abar)
+    raise ValueError(f"prediction type {prediction_type!r} must be epsilon or v_prediction")
+
+
+def snr(abar: Tensor) -> Tensor:
+    """abar / (1 - abar) (Kingma et al., arXiv 2107.00630, eq. 2)."""
+    return abar / (1 - abar)

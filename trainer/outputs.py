@@ -1,0 +1,144 @@
+"""One trained state becomes one adapter: every format, its contact sheet, its report, then the manifest that commits it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from loramill import v1
+from PIL import Image
+
+from store.digests import sha256_of
+from trainer.adapters.registry import Adapter
+from trainer.config import TrainConfig
+from trainer.data.dataset import Example
+from trainer.formats import diffusers, kohya
+from trainer.formats.files import tensors_sha256, write
+from trainer.formats.metadata import Provenance, adapter_metadata
+from trainer.record import RunRecord, now
+from trainer.report.contact_sheet import SheetRow, contact_sheet
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FINAL = "final"
+
+
+def picture(values: np.ndarray) -> Image.Image:
+    """A picture of floats in [0, 1], (height, width, 3), rounded as diffusers rounds."""
+    return Image.fromarray((values * 255).round().astype(np.uint8))
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A JPEG of at most 256 pixels a side, for the file's header."""
+    small = image.copy()
+    small.thumbnail((256, 256))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """An adapter to be saved."""
+
+    suffix: str
+    """`final`, or the step in six digits."""
+    step: int
+    partial: bool
+    before: np.ndarray
+    """Previews without the adapter, (N, side, side, 3)."""
+    after: np.ndarray
+    """The same with it; none where this step had no previews."""
+    report: str | None
+    """HTML."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saver:
+    """Knows the job; saves adapters of it."""
+
+    config: TrainConfig
+    record: RunRecord
+    adapter: Adapter
+    provenance: Provenance
+    examples: tuple[Example, ...]
+    work: Path
+
+    def tensors_digest(self) -> str:
+        """Of the adapter as it stands, in kohya's format."""
+        return tensors_sha256(kohya.tensors(self.adapter.modules, DTYPES[self.config.output_precision]))
+
+    def save(self, output: Output) -> v1.Adapter:
+        """Writes all files of an adapter and commits it."""
+        folder = self.work / output.suffix
+        folder.mkdir(parents=True, exist_ok=True)
+        files: list[tuple[v1.AdapterFormat.ValueType, Path]] = []
+        digest = self._weights(folder, output, files)
+        if len(output.after):
+            sheet = folder / "contact-sheet.png"
+            sheet.write_bytes(png(self._sheet(output)))
+            files.append((v1.ADAPTER_FORMAT_CONTACT_SHEET, sheet))
+        if output.report is not None:
+            page = folder / "report.html"
+            page.write_text(output.report, encoding="utf-8")
+            files.append((v1.ADAPTER_FORMAT_REPORT, page))
+        adapter = self._described(output, digest, files)
+        self.record.commit_adapter(output.suffix, adapter, {path.name: path for _, path in files})
+        return adapter
+
+    def _weights(self, folder: Path, output: Output, files: list[tuple[v1.AdapterFormat.ValueType, Path]]) -> str:
+        dtype = DTYPES[self.config.output_precision]
+        tensors = kohya.tensors(self.adapter.modules, dtype)
+        digest = tensors_sha256(tensors)
+        shown = thumbnail(picture(output.after[0])) if len(output.after) else None
+        provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
+        metadata = adapter_metadata(self.config, provenance, self.examples, digest)
+        kohya_file = folder / f"{self.config.output_name}.safetensors"
+        write(kohya_file, tensors, metadata)
+        diffusers_file = folder / f"{self.config.output_name}.diffusers.safetensors"
+        write(
+            diffusers_file,
+            diffusers.tensors(self.adapter.modules, dtype),
+            {**metadata, **diffusers.header(self.adapter.modules)},
+        )
+        files += [(v1.ADAPTER_FORMAT_KOHYA, kohya_file), (v1.ADAPTER_FORMAT_DIFFUSERS, diffusers_file)]
+        return digest
+
+    def _sheet(self, output: Output) -> Image.Image:
+        prompts = self.config.previews.prompts
+        rows = [
+            SheetRow(prompt.prompt, picture(before), picture(after))
+            for prompt, before, after in zip(prompts, output.before, output.after, strict=True)
+        ]
+        return contact_sheet(rows, self.config.title or self.config.output_name)
+
+    def _described(
+        self, output: Output, digest: str, files: list[tuple[v1.AdapterFormat.ValueType, Path]]
+    ) -> v1.Adapter:
+        return v1.Adapter(
+            name=f"adapters/{self.config.job}-{output.suffix}",
+            training_job=f"trainingJobs/{self.config.job}",
+            step=output.step,
+            partial=output.partial,
+            base_model=self.record.assignment.base_model.name,
+            type=v1.ADAPTER_TYPE_LORA,
+            rank=self.config.adapter.rank,
+            activation_tag=self.config.activation_tag,
+            files=[
+                v1.AdapterFile(
+                    format=format_, file_name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path)
+                )
+                for format_, path in files
+            ],
+            create_time=now(),
+            tensors_sha256=digest,
+        )

@@ -1,0 +1,166 @@
+"""What a run tells while it works: its status and measurements to the store, a bar or log lines to whoever looks at it.
+
+Training only sets plain values here. A thread of its own writes them, so that a slow store slows nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from datetime import timedelta
+from types import TracebackType
+
+import structlog
+from google.protobuf.duration_pb2 import Duration
+from loramill import v1
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from store import ObjectStore, StoreError
+from store.records import put_record, put_status_record
+from trainer.logs import LogLines
+from trainer.record import now
+
+log = structlog.get_logger()
+
+
+class Reporter:
+    """Use as a context; leaving it writes what is left."""
+
+    def __init__(self, run: ObjectStore, lines: LogLines, seconds: float) -> None:
+        self._run, self._lines, self._seconds = run, lines, seconds
+        self._status = v1.Progress()
+        self._metrics: list[v1.TrainingMetric] = []
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._chunks = {"metrics": self._next_number("metrics/"), "logs": self._next_number("logs/")}
+        self._thread = threading.Thread(target=self._write_until_stopped, name="reporter", daemon=True)
+        self._bar = _Bar() if sys.stderr.isatty() else None
+
+    def _next_number(self, prefix: str) -> int:
+        """After what a killed process of this run has written."""
+        return (
+            max((int(info.key.rpartition("/")[2].partition(".")[0]) for info in self._run.list(prefix)), default=0) + 1
+        )
+
+    def __enter__(self) -> Reporter:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write()
+        if self._bar is not None:
+            self._bar.stop()
+
+    @property
+    def step(self) -> int:
+        return self._status.step
+
+    @property
+    def trained_seconds(self) -> float:
+        return self._status.trained_seconds
+
+    @property
+    def unstored(self) -> list[v1.TrainingMetric]:
+        """Measurements that only this process knows yet."""
+        with self._lock:
+            return list(self._metrics)
+
+    def phase(self, phase: v1.Phase.ValueType, message: str) -> None:
+        """A new part of the work begins."""
+        with self._lock:
+            self._status.phase = phase
+            self._status.message = message
+        log.info(message, phase=v1.Phase.Name(phase).removeprefix("PHASE_").lower())
+        if self._bar is not None:
+            self._bar.say(message)
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """How far a part of the work has come, such as "encoding pictures 12/40"."""
+        with self._lock:
+            self._status.message = f"{what} {done}/{total}"
+        if self._bar is not None:
+            self._bar.say(f"{what} {done}/{total}")
+
+    def length(self, step: int, steps: int, trained_seconds: float) -> None:
+        """Where training starts and ends."""
+        with self._lock:
+            self._status.step, self._status.steps, self._status.trained_seconds = step, steps, trained_seconds
+
+    def trained(self, metrics: list[v1.TrainingMetric], *, remaining: float, trained_seconds: float) -> None:
+        """Steps were done and measured; `remaining` and `trained_seconds` in seconds."""
+        last = metrics[-1]
+        left = Duration()
+        left.FromTimedelta(timedelta(seconds=round(remaining)))
+        with self._lock:
+            self._metrics.extend(metrics)
+            self._status.step, self._status.trained_seconds = last.step, trained_seconds
+            self._status.loss = sum(metric.loss for metric in metrics) / len(metrics)
+            self._status.images_per_second = last.images_per_second
+            self._status.remaining.CopyFrom(left)
+            self._status.message = f"step {last.step}/{self._status.steps}"
+            steps, loss = self._status.steps, self._status.loss
+        if self._bar is None:
+            log.info(
+                "trained",
+                step=last.step,
+                steps=steps,
+                loss=round(loss, 5),
+                images_per_second=round(last.images_per_second, 2),
+            )
+        else:
+            self._bar.move(last.step, steps, loss, last.images_per_second)
+
+    def _write_until_stopped(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self._write()
+            except StoreError as error:
+                # Progress is worth no run: what could not be written is tried again with what comes next.
+                log.warning("progress could not be written", why=str(error))
+
+    def _write(self) -> None:
+        with self._lock:
+            self._status.update_time.CopyFrom(now())
+            status = v1.RunStatus(schema_version=1, progress=self._status)
+            metrics, lines = list(self._metrics), self._lines.peek()
+        put_status_record(self._run, "status.json", status)
+        if metrics:
+            chunk = v1.MetricChunk(schema_version=1, metrics=metrics)
+            put_record(self._run, f"metrics/{self._chunks['metrics']:06d}.json", chunk)
+            self._chunks["metrics"] += 1
+            with self._lock:
+                del self._metrics[: len(metrics)]
+        if lines:
+            self._run.put_new(f"logs/{self._chunks['logs']:06d}.jsonl", b"".join(lines))
+            self._chunks["logs"] += 1
+            self._lines.drop(len(lines))
+
+
+class _Bar:
+    """The bar on a terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task("starting", total=None, facts="")
+        self._progress.start()
+
+    def say(self, message: str) -> None:
+        self._progress.update(self._task, description=message)
+
+    def move(self, step: int, steps: int, loss: float, rate: float) -> None:
+        facts = f"loss {loss:.4f}  {rate:.1f} img/s"
+        self._progress.update(self._task, description="training", completed=step, total=steps, facts=facts)
+
+    def stop(self) -> None:
+        self._progress.stop()

@@ -1,0 +1,182 @@
+"""What a run remembers for its report, and the report made of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import yaml
+from loramill import v1
+
+from store import ObjectStore
+from store.records import read_record
+from trainer.adapters.lora import LoraModule
+from trainer.config import TrainConfig
+from trainer.data.dataset import Reading
+from trainer.outputs import Saver, picture
+from trainer.report.data import (
+    DatasetSummary,
+    Metric,
+    ModuleGroup,
+    Notice,
+    Preview,
+    PreviewSeries,
+    ReportData,
+    RunFacts,
+    SubsetSummary,
+    Usage,
+)
+from trainer.report.document import render
+
+_GROUPS = (
+    ("attention: query, key, value, output", re.compile(r"\.attn[12]\.|self_attn")),
+    ("feed-forward", re.compile(r"\.ff\.|mlp\.fc")),
+    ("transformer projections", re.compile(r"\.proj_(in|out)$")),
+    ("residual blocks and resamplers", re.compile(r"")),
+)
+_CAPTION_SOURCES = {"file": "a file beside each picture", "fixed": "one text", "file_or_fixed": "files, else one text"}
+_NETWORKS = {"unet": "UNet", "text_encoder": "text encoder"}
+
+
+@dataclass
+class Story:
+    """Gathered while the run works."""
+
+    config: TrainConfig
+    reading: Reading
+    warnings: list[str]
+    fingerprint: str
+    previews: dict[int, np.ndarray] = field(default_factory=dict)
+    """Pictures by step, (N, side, side, 3) floats in [0, 1]; step 0 is without the adapter."""
+    metrics: list[v1.TrainingMetric] = field(default_factory=list)
+
+
+def read_metrics(runs: ObjectStore, fresh: list[v1.TrainingMetric]) -> list[v1.TrainingMetric]:
+    """The measurements of every run of the job, oldest run first, and those not stored yet."""
+    keys = [info.key for info in runs.list() if re.fullmatch(r"\d+/metrics/\d+\.json", info.key)]
+    metrics: list[v1.TrainingMetric] = []
+    for key in sorted(keys, key=lambda key: (int(key.split("/")[0]), key)):
+        chunk = read_record(runs, key, v1.MetricChunk)
+        metrics.extend(chunk.metrics if chunk is not None else ())
+    return metrics + fresh
+
+
+def _module_groups(config: TrainConfig, modules: tuple[LoraModule, ...]) -> list[ModuleGroup]:
+    rates = {"unet": config.unet.learning_rate, "text_encoder": config.text_encoder.learning_rate}
+    found: dict[tuple[str, str, int, float], list[LoraModule]] = {}
+    for module in modules:
+        layers = next(name for name, pattern in _GROUPS if pattern.search(f".{module.path}"))
+        found.setdefault((module.network, layers, module.rank, module.alpha), []).append(module)
+    return [
+        ModuleGroup(
+            network=_NETWORKS[network],
+            layers=layers,
+            modules=len(members),
+            parameters=sum(module.down.numel() + module.up.numel() for module in members),
+            rank=rank,
+            alpha=alpha,
+            learning_rate=rates[network],
+        )
+        for (network, layers, rank, alpha), members in found.items()
+    ]
+
+
+def _dataset(story: Story) -> DatasetSummary:
+    subsets = []
+    for index, rules in enumerate(story.config.subsets):
+        mine = Counter(example.bucket for example in story.reading.examples if example.subset == index)
+        subsets.append(
+            SubsetSummary(
+                name=rules.path_prefix or "all files",
+                buckets=[(bucket.width, bucket.height, count) for bucket, count in sorted(mine.items())],
+                repeats=rules.repeats,
+                captions=_CAPTION_SOURCES[rules.captions.source],
+            )
+        )
+    return DatasetSummary(
+        name=str(story.config.spec.get("dataset", {}).get("dataset", "")),  # type: ignore[attr-defined]
+        subsets=subsets,
+        distinct_captions=len({example.caption for example in story.reading.examples}),
+    )
+
+
+def _previews(story: Story) -> list[PreviewSeries]:
+    after = sorted(step for step in story.previews if step > 0)
+    return [
+        PreviewSeries(
+            prompt=prompt.prompt,
+            negative_prompt=prompt.negative_prompt,
+            seed=prompt.seed,
+            without=picture(story.previews[0][place]) if 0 in story.previews else None,
+            previews=[Preview(step=step, picture=picture(story.previews[step][place])) for step in after],
+        )
+        for place, prompt in enumerate(story.config.previews.prompts)
+    ]
+
+
+def _usage(story: Story, base_name: str) -> Usage:
+    config = story.config
+    prompts = config.previews.prompts
+    return Usage(
+        kohya_file=f"{config.output_name}.safetensors",
+        diffusers_file=f"{config.output_name}.diffusers.safetensors",
+        base=base_name,
+        checkpoint_file=f"{base_name}.safetensors",
+        prompt=prompts[0].prompt if prompts else config.activation_tag or config.class_words,
+        negative_prompt=prompts[0].negative_prompt if prompts else "",
+        activation_tag=config.activation_tag,
+        seed=prompts[0].seed if prompts else 0,
+        width=config.pictures.resolution,
+        height=config.pictures.resolution,
+        steps=config.previews.inference_steps,
+        guidance_scale=config.previews.guidance_scale,
+    )
+
+
+def write_report(story: Story, saver: Saver, steps: int, trained_seconds: float) -> str:
+    """The finished job's report, one HTML file as text."""
+    config, provenance, modules = story.config, saver.provenance, saver.adapter.modules
+    parameters = sum(module.down.numel() + module.up.numel() for module in modules)
+    pictures = len(story.reading.examples)
+    return render(
+        ReportData(
+            title=config.title or config.job,
+            subtitle=f"LoRA for {config.family}, on {provenance.base_name}, from trainingJobs/{config.job}",
+            verdict=f"The adapter was trained for {steps} steps on {pictures} pictures and is saved in every format.",
+            facts=RunFacts(
+                steps=steps,
+                planned_steps=provenance.total_steps,
+                trained_seconds=trained_seconds,
+                pictures=pictures,
+                parameters=parameters,
+                modules=len(modules),
+            ),
+            metrics=[
+                Metric(
+                    step=metric.step,
+                    loss=metric.loss,
+                    learning_rate=metric.learning_rate,
+                    gradient_norm=metric.gradient_norm,
+                    images_per_second=metric.images_per_second,
+                    prior_loss=metric.prior_loss if metric.HasField("prior_loss") else None,
+                    loss_by_band=list(metric.loss_by_band),
+                )
+                for metric in story.metrics
+            ],
+            previews=_previews(story),
+            dataset=_dataset(story),
+            warnings=[Notice(text=warning) for warning in story.warnings],
+            trained=_module_groups(config, modules),
+            spec_yaml=yaml.safe_dump(config.spec, sort_keys=False, allow_unicode=True),
+            digests=[
+                ("base model", provenance.base_digest),
+                ("dataset", provenance.dataset_digest),
+                ("adapter's tensors", saver.tensors_digest()),
+                ("numeric fingerprint", story.fingerprint),
+                ("seed", str(config.optimization.seed)),
+            ],
+            usage=_usage(story, provenance.base_name),
+        )
+    )
