@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,8 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
 from loramill import v1
 from loramill.v1 import (
     adapter_service_pb2,
@@ -28,8 +30,6 @@ from loramill.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
-from prometheus_client import CollectorRegistry
-
 from service.acceptance import Acceptance
 from service.adapters import Adapters
 from service.audit import Audit
@@ -44,6 +44,7 @@ from service.jobs import Jobs
 from service.lease import FileLease
 from service.logs import set_up_logging
 from service.metrics import JobsByState, MetricsPage, ReconcilerCounts, RpcMetrics
+from service.ports import check_port, port_in_use
 from service.reconciler import Reconciler, ReconcilerSettings
 from service.run_logs import RunLogs
 from service.servicers.adapter import AdapterServicer
@@ -64,6 +65,7 @@ HOST = "127.0.0.1"
 
 UNUSABLE_EXIT_CODE = 2
 _LARGEST_MESSAGE = 4 << 20
+_THREADS = 32
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
@@ -204,11 +206,11 @@ def _import_shapes(bases: Bases, folder: Path) -> None:
 
 @contextmanager
 def _metrics_page(registry: CollectorRegistry, port: int) -> Iterator[int]:
-    _check_port(port, "--metrics-port")
+    check_port(HOST, port, "--metrics-port")
     try:
         page = MetricsPage(registry, port)
     except OSError as error:
-        raise Unusable(_port_in_use(port, "--metrics-port")) from error
+        raise Unusable(port_in_use(HOST, port, "--metrics-port")) from error
     try:
         yield page.port
     finally:
@@ -218,7 +220,7 @@ def _metrics_page(registry: CollectorRegistry, port: int) -> Iterator[int]:
 @asynccontextmanager
 async def _grpc_server(settings: Settings, parts: _Parts, metrics: RpcMetrics) -> AsyncIterator[int]:
     """Serves gRPC; the port. When it is left, followers are told, and calls under way have the grace time."""
-    _check_port(settings.port, "--port")
+    check_port(HOST, settings.port, "--port")
     server = grpc.aio.server(
         interceptors=[Surround((named, measured(metrics), answered, identified(loopback_caller)))],
         options=[
@@ -231,7 +233,7 @@ async def _grpc_server(settings: Settings, parts: _Parts, metrics: RpcMetrics) -
     try:
         port = server.add_insecure_port(f"{HOST}:{settings.port}")
     except RuntimeError as error:
-        raise Unusable(_port_in_use(settings.port, "--port")) from error
+        raise Unusable(port_in_use(HOST, settings.port, "--port")) from error
     await server.start()
     try:
         yield port
@@ -266,26 +268,14 @@ async def _reconciling(reconciler: Reconciler) -> AsyncIterator[asyncio.Task[Non
             await task
 
 
-def _check_port(port: int, flag: str) -> None:
-    """Raises Unusable if somebody listens there. gRPC would say the same, after lines of its own on stderr."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((HOST, port))
-            trial.listen(1)
-        except OSError as error:
-            raise Unusable(_port_in_use(port, flag)) from error
-
-
-def _port_in_use(port: int, flag: str) -> str:
-    return f"Port {port} of {HOST} is in use or not allowed; stop what listens there, or choose another with {flag}."
-
-
 async def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises Unusable, and what ends the reconciler."""
     stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Threads here wait for storage, not for a processor: many more than there are processors are of use.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="service"))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stopped.set)
     async with serving(settings) as service:
         log.info(
             f"Loramill serves on {service.address}, data in {settings.data.resolve()}",

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loramill import v1
-
 from service import keys, plan, presets
 from service.audit import Audit
 from service.bases import Bases

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loramill import v1
-
 from service import keys
 from service.adapter_index import complete_index
 from service.audit import Audit

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service import keys
 from service.times import to_timestamp, utc_now
 from store.records import put_record

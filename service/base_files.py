@@ -31,9 +31,11 @@ _CONFIGS = {
     "text_encoder": "text_encoder/config.json",
     "scheduler": "scheduler/scheduler_config.json",
 }
-_REQUIRED = ("model_index.json", *_CONFIGS.values(), *_WEIGHTS.values(), "tokenizer/vocab.json", "tokenizer/merges.txt")
+_REQUIRED = ("model_index.json", *_CONFIGS.values(), *_WEIGHTS.values())
+_TOKENIZERS = (("tokenizer/vocab.json", "tokenizer/merges.txt"), ("tokenizer/tokenizer.json",))
+"""transformers 4 saves the first kind, transformers 5 the second alone; either will do."""
 _OPTIONAL = (
-    "tokenizer/tokenizer.json",
+    *(name for kind in _TOKENIZERS for name in kind),
     "tokenizer/tokenizer_config.json",
     "tokenizer/special_tokens_map.json",
     "tokenizer/added_tokens.json",
@@ -116,6 +118,9 @@ def _pickles(folder: Path) -> list[str]:
 
 def _files(folder: Path, roots: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
     files, problems = {}, []
+    if not any(all((folder / name).exists() for name in kind) for kind in _TOKENIZERS):
+        either = " or ".join(" and ".join(kind) for kind in _TOKENIZERS)
+        problems.append(f"The tokenizer is missing: a base model in the diffusers layout has {either}.")
     for name in (*_REQUIRED, *_OPTIONAL):
         path = Path(os.path.realpath(folder / name))
         if not (folder / name).exists():

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 
 import structlog
-from loramill import v1
 
+from loramill import v1
 from service import keys
 from service.audit import Audit
 from service.base_files import BaseFiles, folder_of, inspect

@@ -13,8 +13,8 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
-from loramill import v1
 
+from loramill import v1
 from service.errors import Violation
 
 _LARGEST_SEED = 2**63 - 1

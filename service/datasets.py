@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 
 from loramill import v1
-
 from service import indexes, keys
 from service.audit import Audit
 from service.caller import Caller

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import grpc
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from service.executors import ExecutorError
 from store.object_store import RecordError, StoreError

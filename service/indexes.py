@@ -68,6 +68,12 @@ def clear_active(store: ObjectStore, tenant: str, job: str) -> None:
     store.delete(TenantKeys(tenant).active(job))
 
 
+def clear_removed(store: ObjectStore, tenant: str, job: str) -> None:
+    """Takes a job that has no record from the living, if it was deleted; else its record may be about to be written."""
+    if read_record(store, TenantKeys(tenant).job(job).tombstone, v1.Tombstone) is not None:
+        clear_active(store, tenant, job)
+
+
 def clear_deleted(store: ObjectStore, tenant: str, job: str, outcome: v1.Outcome | None) -> None:
     """Removes the entries of a job that has a tombstone; those of its adapters are its deleter's."""
     if outcome is not None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from loramill import v1
 
+from loramill import v1
 from service import indexes, keys
 from service.adapter_index import complete_index
 from service.audit import Audit
@@ -32,6 +32,12 @@ QueuePosition = Callable[[str, str], int | None]
 
 _READERS = 8
 """Jobs of a page that are read at once."""
+
+
+class StillEnding(Refused):
+    """A job has its outcome, and its trainer is on its way out. Passes by itself."""
+
+    reason = "JOB_ENDING"
 
 
 def job_id(name: str, field: str = "name") -> str:
@@ -99,11 +105,16 @@ class Jobs:
     def delete(self, caller: Caller, job: str, delete_adapters: bool) -> None:
         """Removes an ended job. Again is accepted, and finishes what an interrupted call left.
 
-        Raises ResourceNotFound; Refused while the job lives.
+        Raises ResourceNotFound; Refused while the job lives; StillEnding while its trainer, which has nothing more to do,
+        is not gone yet and might write into what is removed.
         """
         job_keys = keys.TenantKeys(caller.tenant).job(job)
         tombstone = read_record(self.store, job_keys.tombstone, v1.Tombstone)
         facts = read_facts(self.store, caller.tenant, job)
+        if facts is not None and facts.outcome is not None and with_executions(facts, self.executor).alive:
+            raise StillEnding(
+                f"{keys.job_name(job)} has ended, but its trainer is not gone yet; delete it in a moment."
+            )
         if tombstone is None:
             if facts is None:
                 raise no_job(job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from loramill import v1
-
 from service.errors import invalid
 from service.facts import JobFacts
 from service.keys import TenantKeys

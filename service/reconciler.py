@@ -123,7 +123,7 @@ class Reconciler:
         observation = await asyncio.to_thread(self._observe, key)
         self._keep_place(key, observation)
         if observation is None:
-            await asyncio.to_thread(indexes.clear_active, self._store, tenant, job)
+            await asyncio.to_thread(indexes.clear_removed, self._store, tenant, job)
             return None
         # Decide, from nothing but that.
         facts = observation.facts
@@ -143,7 +143,6 @@ class Reconciler:
                 self._look_again(key, self._clock())
             case Finish(outcome, stop):
                 await asyncio.to_thread(self._finish, facts, outcome, stop)
-                self._leave(key, facts)
             case Withdraw():
                 await asyncio.to_thread(indexes.clear_deleted, self._store, tenant, job, facts.outcome)
         return action
@@ -215,11 +214,6 @@ class Reconciler:
         if not facts.alive:
             indexes.clear_active(self._store, facts.tenant, facts.job)
 
-    def _leave(self, key: JobKey, facts: JobFacts) -> None:
-        # Another service may have taken it from the living already, and then the regular look passes it over.
-        if facts.alive:
-            self._look_again(key)
-
     # -- when ----------------------------------------------------------------------------------------------------------
 
     def _look_again(self, key: JobKey, at: datetime | None = None) -> None:
@@ -251,7 +245,9 @@ class Reconciler:
 
     async def _look_regularly(self) -> None:
         for round_ in itertools.count():
-            for key in await self._persistent(Exception, asyncio.to_thread, self._active):
+            active = await self._persistent(Exception, asyncio.to_thread, self._active)
+            # And those that hold a place here: what works for a job after its end, and what another service has ended.
+            for key in {*active, *self._places}:
                 if round_ % _ROUNDS_OF_WAITING == 0 or not self._merely_waits(key):
                     self._queue.add(key)
             await asyncio.sleep(self._settings.interval.total_seconds())

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO
 
 from loramill import v1
-
 from service.caller import Caller
 from service.datasets import Datasets, dataset_id
 from service.errors import InvalidRequest, Violation, invalid

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loramill import v1
-
 from service import keys, presets
 from service.bounds import violations_of_bounds
 from service.errors import Violation

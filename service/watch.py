@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from loramill import v1
-
 from service.errors import NotAvailable
 from service.job import is_terminal
 

@@ -44,15 +44,13 @@ _REMEDIES = {
 }
 
 
-def make_client(
-    endpoint_url: str | None = None, ca_bundle: str | None = None, path_style: bool | None = None
-) -> S3Client:
+def make_client(endpoint_url: str | None = None, ca_bundle: str | None = None, path_style: bool = False) -> S3Client:
     """A client with a session of its own, safe to use from many threads.
 
     What is None is taken from AWS's environment variables and files: AWS_ENDPOINT_URL_S3, AWS_CA_BUNDLE and so on. (The
-    region's name there is AWS_DEFAULT_REGION; boto3 does not look at AWS_REGION.)
-    Away from AWS buckets are addressed in the path, since few such stores have a DNS name per bucket, and no request
-    carries the checksums that boto3 adds since 1.36 and many such stores refuse (boto3 #4392); records carry their own.
+    region's name there is AWS_DEFAULT_REGION; boto3 does not look at AWS_REGION.) Buckets are addressed in the path if
+    `path_style`; away from AWS boto3 does so anyway. Requests carry the checksums that boto3 adds since 1.36 to AWS only:
+    many other stores refuse them (boto3 #4392), and records carry their own.
     Retries are left to the store, which has to know of every one of them.
     """
     session = boto3.Session()
@@ -66,13 +64,11 @@ def make_client(
         retries={"total_max_attempts": 1, "mode": "standard"},
         max_pool_connections=CONNECTIONS,
     )
-    aws = _is_aws(client(config).meta.endpoint_url)
-    if not aws:
+    if not _is_aws(client(config).meta.endpoint_url):
         config = config.merge(
             Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         )
-    in_path = not aws if path_style is None else path_style
-    return client(config.merge(Config(s3={"addressing_style": "path" if in_path else "auto"})))
+    return client(config.merge(Config(s3={"addressing_style": "path" if path_style else "auto"})))
 
 
 def _is_aws(endpoint_url: str) -> bool:

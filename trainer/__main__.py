@@ -64,15 +64,21 @@ def _as_trainer_error(error: Exception) -> TrainerError:
 def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: StopSignal) -> v1.ExitCode.ValueType:
     """Runs the assignment and writes the run's last word."""
     exit_code, message = v1.EXIT_CODE_SUCCESS, "The adapter is trained and saved."
-    with Reporter(record.run, lines, settings.report_seconds) as reporter:
-        try:
-            run(record, settings, reporter, stop, _device(settings))
-        except Exception as error:
-            problem = _as_trainer_error(error)
-            exit_code, message = problem.exit_code, str(problem)
-            log.error(message, exit_code=int(exit_code), exc_info=None if isinstance(error, TrainerError) else error)
-    if exit_code != v1.EXIT_CODE_SUPERSEDED:
-        record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
+    try:
+        with Reporter(record.run, lines, settings.report_seconds) as reporter:
+            try:
+                run(record, settings, reporter, stop, _device(settings))
+            except Exception as error:
+                problem = _as_trainer_error(error)
+                exit_code, message = problem.exit_code, str(problem)
+                unforeseen = None if isinstance(error, TrainerError | StoreError) else error
+                log.error(message, exit_code=int(exit_code), exc_info=unforeseen)
+        if exit_code != v1.EXIT_CODE_SUPERSEDED:
+            record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
+    except StoreError as error:
+        # Nothing more can be recorded, so the exit code must tell.
+        log.error(f"The run's record could not be written: {error}")
+        return v1.EXIT_CODE_STORAGE if exit_code == v1.EXIT_CODE_SUCCESS else exit_code
     return exit_code
 
 
@@ -82,6 +88,7 @@ def main(arguments: list[str]) -> int:
         log.error("usage: python -m trainer ASSIGNMENT_URI")
         return v1.EXIT_CODE_USER_ERROR
     try:
+        settings = TrainerSettings()
         record = RunRecord(_read_assignment(arguments[0]))
         ended = record.ended()
         if ended is not None:
@@ -95,7 +102,7 @@ def main(arguments: list[str]) -> int:
         problem = _as_trainer_error(error)
         log.error(str(problem))
         return problem.exit_code
-    return _work(record, TrainerSettings(), lines, stop)
+    return _work(record, settings, lines, stop)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,19 @@ class _Reader:
         return choices[value]
 
 
+def _pictures(spec: v1.DatasetSpec, read: _Reader) -> PictureRules:
+    if spec.crop not in (v1.CROP_UNSPECIFIED, v1.CROP_CENTER):
+        read.problems.append("dataset.crop is not supported by this trainer; it can do: center.")
+    resolution = read.whole(spec, "dataset.resolution")
+    return PictureRules(
+        resolution=resolution,
+        bucket_step=spec.bucket_step or (64 if resolution >= 512 else 8),
+        buckets=spec.buckets if spec.HasField("buckets") else True,
+        upscale=spec.upscale,
+        flip_probability=spec.flip_probability,
+    )
+
+
 def _subsets(spec: v1.DatasetSpec, read: _Reader) -> tuple[SubsetRules, ...]:
     subsets = spec.subsets or [v1.SubsetSpec()]
     return tuple(
@@ -295,7 +308,6 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
     spec, read = assignment.spec, _Reader()
     unet, text_encoder = _networks(spec, read)
     tag = spec.concept.activation_tag
-    resolution = read.whole(spec.dataset, "dataset.resolution")
     config = TrainConfig(
         job=assignment.training_job.removeprefix("trainingJobs/"),
         title=spec.display_name,
@@ -305,13 +317,7 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         activation_tag=tag,
         class_words=spec.concept.class_words,
         subsets=_subsets(spec.dataset, read),
-        pictures=PictureRules(
-            resolution=resolution,
-            bucket_step=spec.dataset.bucket_step or (64 if resolution >= 512 else 8),
-            buckets=spec.dataset.buckets if spec.dataset.HasField("buckets") else True,
-            upscale=spec.dataset.upscale,
-            flip_probability=spec.dataset.flip_probability,
-        ),
+        pictures=_pictures(spec.dataset, read),
         adapter=_adapter(spec.adapter, read),
         unet=unet,
         text_encoder=text_encoder,

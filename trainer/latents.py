@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.cache import Cache
 from trainer.data.dataset import Example
-from trainer.data.images import Decoder
+from trainer.data.images import RECIPE, Decoder
 from trainer.families.base import Base
 
 
@@ -52,12 +52,13 @@ def encode_examples(
             resize=example.resize,
             crop=example.crop,
             mirror=mirror,
+            recipe=RECIPE,
             vae=vae_digest,
             fingerprint=fingerprint,
         )
         value = cache.get(key)
         if value is None:
-            pixels = decoder.pixels(example.file, example.resize, example.crop)
+            pixels = decoder.pixels(example.file, example.resize, example.crop, name=example.path)
             pixels = pixels[:, ::-1] if mirror else pixels
             mean, logvar = base.encode_pictures(np.ascontiguousarray(pixels)[None])
             value = {"mean": mean[0], "logvar": logvar[0]}

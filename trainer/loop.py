@@ -66,7 +66,7 @@ class Events(Protocol):
         ...
 
     def wants_measurements(self, step: int) -> bool:
-        """Whether the device should be read now: a report is due, or the state will be kept."""
+        """Whether the device should be read now: a report is due, or the state will be kept. Asked once after each step."""
         ...
 
 
@@ -146,13 +146,14 @@ def training_batch(training: Training, visits: Sequence[Visit]) -> Batch:
 
 
 def prior_batch(training: Training, step: int, place: int) -> Batch:
-    """As many of the base's own examples as the spec asks for beside a micro-batch."""
-    config = training.config
+    """As many of the base's own examples as the spec asks for beside a micro-batch, drawn by their number in the step."""
+    config, seed = training.config, training.config.optimization.seed
     assert config.prior is not None
     size = max(1, round(config.prior.ratio * config.optimization.batch_size))
-    chosen = generator(config.optimization.seed, "prior", step, place).integers(len(training.prior), size=size)
+    numbers = range(place * size, (place + 1) * size)
+    chosen = [int(generator(seed, "prior", step, number).integers(len(training.prior))) for number in numbers]
     examples = [training.prior[number] for number in chosen]
-    keys: list[tuple[str | int, ...]] = [("prior", step, place, number) for number in range(size)]
+    keys: list[tuple[str | int, ...]] = [("prior", step, number) for number in numbers]
     return _batch(training, list(stacked(examples)), keys, [example.caption for example in examples])
 
 
@@ -195,32 +196,35 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
         for network in networks:
             network.train()
 
-        # Every micro-batch adds its mean gradient; beside each goes one of what the base must not forget.
+        # Every picture of the step weighs the same; beside each micro-batch goes one of what the base must not forget.
+        batches = training.order.batches_at(step)
+        pictures = sum(len(visits) for visits in batches)
         prior_loss: Tensor | None = None
-        for place, visits in enumerate(training.order.batches_at(step)):
+        for place, visits in enumerate(batches):
             torch.manual_seed(int(generator(optimization.seed, "dropout", step, place).integers(2**63)))
             batch = training_batch(training, visits)
             losses = example_losses(training, batch)
-            (losses.mean() / optimization.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(losses.sum() / pictures)
             measurements.add(losses, batch.names, batch.host_timesteps)
             if prior is not None:
-                loss = prior_losses(training, prior_batch(training, step, place), adapters_off).mean()
-                (prior.weight * loss / optimization.gradient_accumulation).backward()
-                prior_loss = loss if prior_loss is None else prior_loss + loss
+                loss = prior_losses(training, prior_batch(training, step, place), adapters_off).mean() / len(batches)
+                torch.autograd.backward(prior.weight * loss)
+                prior_loss = loss.detach() if prior_loss is None else prior_loss + loss.detach()
 
         # One update of everything that is trained.
         norm = training.arena.clip_gradients(optimization.max_gradient_norm)
         training.optimizer.step(factor)
-        measurements.close(None if prior_loss is None else prior_loss / optimization.gradient_accumulation, norm)
+        measurements.close(prior_loss, norm)
         for network in networks:
             network.eval()
 
         # The device is asked only when somebody wants to know.
         trained_seconds += time.monotonic() - began
-        if measurements.unread == ROWS or events.wants_measurements(step + 1):
+        late = trained_seconds > training.config.deadline_seconds and step + 1 < training.steps
+        if events.wants_measurements(step + 1) or late or measurements.unread == ROWS:
             events.measured(measurements.read(), trained_seconds)
         events.after_step(step + 1, trained_seconds)
-        if trained_seconds > training.config.deadline_seconds:
+        if late:
             raise DeadlineExceeded(
                 f"Training took longer than its deadline of {training.config.deadline_seconds:g} s at step {step + 1} of "
                 f"{training.steps}; raise the deadline or ask for fewer steps."

@@ -39,6 +39,7 @@ class Measurement:
     prior_loss: float | None
     gradient_norm: float
     learning_rate: float
+    images: int
     images_per_second: float
     loss_by_band: tuple[float, ...]
     """Not a number where a band had no picture."""
@@ -107,6 +108,7 @@ class Measurements:
             prior_loss=None if math.isnan(prior) else prior,
             gradient_norm=norm,
             learning_rate=row.learning_rate,
+            images=len(losses),
             images_per_second=rate,
             loss_by_band=tuple(sum(band) / len(band) if band else math.nan for band in by_band),
         )

@@ -11,16 +11,28 @@ import torch
 from torch import Tensor
 
 
-def alphas_cumprod(beta_schedule: str, beta_start: float, beta_end: float, timesteps: int) -> Tensor:
+BETA_SCHEDULES = ("linear", "scaled_linear")
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
+
+def alphas_cumprod(
+    beta_schedule: str, beta_start: float, beta_end: float, timesteps: int, *, zero_terminal_snr: bool = False
+) -> Tensor:
     """abar of every timestep (T,), for `linear` (Ho et al., arXiv 2006.11239, sec. 4) and Stable Diffusion's
-    `scaled_linear` (Rombach et al., arXiv 2112.10752: linear in the root of beta)."""
+    `scaled_linear` (Rombach et al., arXiv 2112.10752: linear in the root of beta).
+
+    With `zero_terminal_snr` it is rescaled to end in pure noise (Lin et al., arXiv 2305.08891, algorithm 1)."""
     if beta_schedule == "linear":
         betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float32)
     elif beta_schedule == "scaled_linear":
         betas = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float32) ** 2
     else:
         raise ValueError(f"beta schedule {beta_schedule!r} must be linear or scaled_linear")
-    return torch.cumprod(1 - betas, dim=0)
+    abar = torch.cumprod(1 - betas, dim=0)
+    if not zero_terminal_snr:
+        return abar
+    root = abar.sqrt()
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
 
 
 def _per_example(abar: Tensor, like: Tensor) -> Tensor:

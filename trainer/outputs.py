@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from loramill import v1
 from PIL import Image
+from torch import Tensor
 
 from store.digests import sha256_of
 from trainer.adapters.registry import Adapter
 from trainer.config import TrainConfig
 from trainer.data.dataset import Example
 from trainer.formats import diffusers, kohya
-from trainer.formats.files import tensors_sha256, write
+from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
 from trainer.record import RunRecord, now
 from trainer.report.contact_sheet import SheetRow, contact_sheet
@@ -96,22 +97,25 @@ class Saver:
         return adapter
 
     def _weights(self, folder: Path, output: Output, files: list[tuple[v1.AdapterFormat.ValueType, Path]]) -> str:
-        dtype = DTYPES[self.config.output_precision]
-        tensors = kohya.tensors(self.adapter.modules, dtype)
-        digest = tensors_sha256(tensors)
+        dtype, modules = DTYPES[self.config.output_precision], self.adapter.modules
         shown = thumbnail(picture(output.after[0])) if len(output.after) else None
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
-        metadata = adapter_metadata(self.config, provenance, self.examples, digest)
-        kohya_file = folder / f"{self.config.output_name}.safetensors"
-        write(kohya_file, tensors, metadata)
-        diffusers_file = folder / f"{self.config.output_name}.diffusers.safetensors"
-        write(
-            diffusers_file,
-            diffusers.tensors(self.adapter.modules, dtype),
-            {**metadata, **diffusers.header(self.adapter.modules)},
+
+        def put(format_: v1.AdapterFormat.ValueType, ending: str, tensors: dict[str, Tensor], more: dict[str, str]) -> None:
+            metadata = adapter_metadata(self.config, provenance, self.examples, content_sha256(tensors))
+            path = folder / f"{self.config.output_name}{ending}"
+            write(path, tensors, {**metadata, **more})
+            files.append((format_, path))
+
+        tensors = kohya.tensors(modules, dtype)
+        put(v1.ADAPTER_FORMAT_KOHYA, ".safetensors", tensors, {})
+        put(
+            v1.ADAPTER_FORMAT_DIFFUSERS,
+            ".diffusers.safetensors",
+            diffusers.tensors(modules, dtype),
+            diffusers.header(modules),
         )
-        files += [(v1.ADAPTER_FORMAT_KOHYA, kohya_file), (v1.ADAPTER_FORMAT_DIFFUSERS, diffusers_file)]
-        return digest
+        return tensors_sha256(tensors)
 
     def _sheet(self, output: Output) -> Image.Image:
         prompts = self.config.previews.prompts

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 
 import structlog
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToJson
 from loramill import v1
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from store import ObjectStore, StoreError
-from store.records import put_record, put_status_record
+from store import AlreadyExists, ObjectStore, StoreError
+from store.records import put_status_record
 from trainer.logs import LogLines
 from trainer.record import now
 
@@ -31,7 +33,7 @@ class Reporter:
         self._run, self._lines, self._seconds = run, lines, seconds
         self._status = v1.Progress()
         self._metrics: list[v1.TrainingMetric] = []
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock, self._writing, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._chunks = {"metrics": self._next_number("metrics/"), "logs": self._next_number("logs/")}
         self._thread = threading.Thread(target=self._write_until_stopped, name="reporter", daemon=True)
         self._bar = _Bar() if sys.stderr.isatty() else None
@@ -51,7 +53,7 @@ class Reporter:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._write()
+        self.flush()
         if self._bar is not None:
             self._bar.stop()
 
@@ -116,11 +118,16 @@ class Reporter:
 
     def _write_until_stopped(self) -> None:
         while not self._stop.wait(self._seconds):
-            try:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is not written yet, now: before a checkpoint, since nobody measures the steps behind it again."""
+        try:
+            with self._writing:
                 self._write()
-            except StoreError as error:
-                # Progress is worth no run: what could not be written is tried again with what comes next.
-                log.warning("progress could not be written", why=str(error))
+        except StoreError as error:
+            # Progress is worth no run: what could not be written is tried again with what comes next.
+            log.warning("progress could not be written", why=str(error))
 
     def _write(self) -> None:
         with self._lock:
@@ -130,14 +137,21 @@ class Reporter:
         put_status_record(self._run, "status.json", status)
         if metrics:
             chunk = v1.MetricChunk(schema_version=1, metrics=metrics)
-            put_record(self._run, f"metrics/{self._chunks['metrics']:06d}.json", chunk)
-            self._chunks["metrics"] += 1
+            self._put_next("metrics", ".json", MessageToJson(chunk, indent=None).encode())
             with self._lock:
                 del self._metrics[: len(metrics)]
         if lines:
-            self._run.put_new(f"logs/{self._chunks['logs']:06d}.jsonl", b"".join(lines))
-            self._chunks["logs"] += 1
+            self._put_next("logs", ".jsonl", b"".join(lines))
             self._lines.drop(len(lines))
+
+    def _put_next(self, kind: str, ending: str, content: bytes) -> None:
+        """The next chunk of a kind. A number may be taken by a write of ours that was told to have failed: then the one after
+        it, since readers can do with a step twice, but not without it."""
+        while True:
+            number = self._chunks[kind]
+            self._chunks[kind] += 1
+            with suppress(AlreadyExists):
+                return self._run.put_new(f"{kind}/{number:06d}{ending}", content)
 
 
 class _Bar:

@@ -65,11 +65,6 @@ class StopSignal:
         del number, frame
         self.received = True
 
-    def check(self) -> None:
-        """For work before the first step, of which nothing need be kept: raises Preempted once a signal came."""
-        if self.received:
-            raise Preempted("The trainer was told to stop before its first step.")
-
 
 @dataclass
 class RunEvents:
@@ -92,10 +87,15 @@ class RunEvents:
     started_at: float = 0.0
     """Seconds of training that earlier runs have done."""
     started_step: int = 0
+    measured_at: float = 0.0
+    """Seconds of training up to the last measurement."""
+    stopping: bool = False
 
     def wants_measurements(self, step: int) -> bool:
+        # Looked at once a step: a signal that comes later must not stop the run before this step is measured.
+        self.stopping = self.stop.received
         due = time.monotonic() - self.last_report >= self.report_seconds
-        return due or self.stop.received or step == self.steps or self._keeps(step)
+        return due or self.stopping or step == self.steps or self._keeps(step)
 
     def _keeps(self, step: int) -> bool:
         return any(every and step % every == 0 for every in (self.checkpoint_every, self.config.save_every))
@@ -124,23 +124,23 @@ class RunEvents:
         self.metrics.loss.set(measurements[-1].loss)
         self.metrics.rate.set(measurements[-1].images_per_second)
         self.metrics.steps.inc(len(measurements))
+        self.metrics.images.inc(sum(read.images for read in measurements))
         for _ in measurements:
-            self.metrics.step_seconds.observe(pace)
+            self.metrics.step_seconds.observe((trained_seconds - self.measured_at) / len(measurements))
+        self.measured_at = trained_seconds
 
     def after_step(self, step: int, trained_seconds: float) -> None:
-        if self.stop.received:
+        if self.stopping:
             self._stopped(step, trained_seconds)
         if step == self.steps:
             return
         if step % self.checkpoint_every == 0:
             self.commit_checkpoint(step, trained_seconds)
             self.record.check_current()
-        every = self.config.previews.every_steps
-        drawn = every > 0 and step % every == 0
-        if drawn:
+        if self.config.previews.every_steps and step % self.config.previews.every_steps == 0:
             self.draw(step)
         if self.config.save_every and step % self.config.save_every == 0:
-            after = self.story.previews[step] if drawn else np.zeros((0,))
+            after = self.story.previews.get(step, np.zeros((0,)))
             self._save(f"{step:06d}", step, partial=False, after=after, report=None)
 
     def _stopped(self, step: int, trained_seconds: float) -> None:
@@ -152,6 +152,7 @@ class RunEvents:
         raise Preempted(f"The trainer was told to stop at step {step} of {self.steps}; a checkpoint is saved.")
 
     def commit_checkpoint(self, step: int, trained_seconds: float) -> None:
+        self.reporter.flush()
         checkpoint.commit(
             self.record.run,
             checkpoint.Checkpoint(
@@ -221,10 +222,18 @@ class Preparation:
 
     def progress(self, what: str) -> Callable[[int, int], None]:
         def told(done: int, total: int) -> None:
-            self.stop.check()
+            self._check_stop()
             self.reporter.count(what, done, total)
 
         return told
+
+    def _check_stop(self) -> None:
+        """Before the first step there is nothing to keep."""
+        if not self.stop.received:
+            return
+        if self.record.cancel_requested():
+            raise Cancelled("The job was cancelled before this run's first step.")
+        raise Preempted("The trainer was told to stop before this run's first step.")
 
     def read_data(self, work: Path) -> Reading:
         """The dataset, checked; raises UserError with every problem."""
@@ -244,10 +253,13 @@ class Preparation:
             log.warning(warning)
         return reading
 
-    def training(self, base: Base, reading: Reading) -> tuple[Training, Adapter, list[str]]:
-        """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place."""
+    def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
+        """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.
+
+        `fingerprint` is the UNet's; VAE and text encoder compute in fp32 whatever the precision is.
+        """
         config, device = self.config, base.alphas_cumprod.device
-        fingerprint = numeric_fingerprint(device, torch.float32)
+        in_fp32 = numeric_fingerprint(device, torch.float32)
         manifest = read_manifest(self.record.assignment.base_model_uri + "manifest.json")
         self.reporter.phase(v1.PHASE_ENCODING, "encoding pictures and captions")
         posteriors = encode_examples(
@@ -256,7 +268,7 @@ class Preparation:
             self.decoder,
             self.cache,
             vae_digest=component_digest(manifest, "vae"),
-            fingerprint=fingerprint,
+            fingerprint=in_fp32,
             mirrored=config.pictures.flip_probability > 0,
             progress=self.progress("encoding pictures"),
         )
@@ -264,7 +276,7 @@ class Preparation:
             base,
             self.cache,
             encoder_digest=component_digest(manifest, "text_encoder", "tokenizer"),
-            fingerprint=fingerprint,
+            fingerprint=in_fp32,
             trained=config.text_encoder.train,
         )
         captions = {caption for example in reading.examples for caption in captions_of(config, example)}
@@ -325,21 +337,22 @@ def _token_warnings(base: Base, captions: set[str]) -> list[str]:
     return [f"{len(long)} captions are longer than {room} tokens and are cut, such as {long[0][:80]!r}; shorten them."]
 
 
-def _resume(training: Training, record: RunRecord, fingerprint: str) -> tuple[int, float]:
-    """Goes on from the best checkpoint of any run of this job; returns the steps and seconds already done."""
+def _resume(training: Training, record: RunRecord, fingerprint: str) -> tuple[int, float, list[str]]:
+    """Goes on from the best checkpoint of any run of this job; returns the steps and seconds already done, and warnings."""
     found = checkpoint.choose(record.runs, checkpoint.job_sha256(record.assignment))
     if found is None:
-        return 0, 0.0
+        return 0, 0.0, []
+    warnings = []
     if found.numeric_fingerprint != fingerprint:
-        log.warning(
-            "resuming under another numeric fingerprint: the adapter will be as good, but not the same bits",
-            before=found.numeric_fingerprint,
-            now=fingerprint,
+        warnings.append(
+            f"Training went on at step {found.step} under another numeric fingerprint, so that the adapter is as good as "
+            f"an uninterrupted one, but not the same bits: before {found.numeric_fingerprint!r}, now {fingerprint!r}."
         )
+        log.warning(warnings[-1])
     training.arena.restore(found.tensors)
     training.optimizer.rewind(found.step)
     log.info("resumed", step=found.step)
-    return found.step, found.trained_seconds
+    return found.step, found.trained_seconds, warnings
 
 
 def run(
@@ -358,11 +371,11 @@ def run(
         reading = preparation.read_data(work / "data")
         reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {assignment.base_model.name}")
         base = load_base(config.family, fetch_base(assignment, work / "base"), device, dtype)
-        training, adapter, cut = preparation.training(base, reading)
         fingerprint = numeric_fingerprint(device, dtype)
+        training, adapter, cut = preparation.training(base, reading, fingerprint)
         log.info("adapter in place", modules=len(adapter.modules), parameters=training.arena.count)
 
-        start, trained_seconds = _resume(training, record, fingerprint)
+        start, trained_seconds, changed = _resume(training, record, fingerprint)
         reporter.length(start, training.steps, trained_seconds)
         saver = Saver(
             config=config,
@@ -382,7 +395,7 @@ def run(
             examples=reading.examples,
             work=work,
         )
-        story = Story(config=config, reading=reading, warnings=[*reading.warnings, *cut], fingerprint=fingerprint)
+        story = Story(config=config, reading=reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint)
         events = RunEvents(
             config=config,
             record=record,
@@ -399,6 +412,7 @@ def run(
             report_seconds=settings.report_seconds,
             started_at=trained_seconds,
             started_step=start,
+            measured_at=trained_seconds,
         )
         with AdaptersOff([base.unet, base.text_encoder]):
             events.draw(0)

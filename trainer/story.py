@@ -54,13 +54,14 @@ class Story:
 
 
 def read_metrics(runs: ObjectStore, fresh: list[v1.TrainingMetric]) -> list[v1.TrainingMetric]:
-    """The measurements of every run of the job, oldest run first, and those not stored yet."""
+    """The measurements of every run of the job and those not stored yet, by step; of a step done twice the later one."""
     keys = [info.key for info in runs.list() if re.fullmatch(r"\d+/metrics/\d+\.json", info.key)]
-    metrics: list[v1.TrainingMetric] = []
+    by_step: dict[int, v1.TrainingMetric] = {}
     for key in sorted(keys, key=lambda key: (int(key.split("/")[0]), key)):
         chunk = read_record(runs, key, v1.MetricChunk)
-        metrics.extend(chunk.metrics if chunk is not None else ())
-    return metrics + fresh
+        by_step.update((metric.step, metric) for metric in (chunk.metrics if chunk is not None else ()))
+    by_step.update((metric.step, metric) for metric in fresh)
+    return [by_step[step] for step in sorted(by_step)]
 
 
 def _module_groups(config: TrainConfig, modules: tuple[LoraModule, ...]) -> list[ModuleGroup]:

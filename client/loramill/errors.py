@@ -95,6 +95,9 @@ class CallError(ClientError):
         self.details = details
         # Where the message only strings the violations together, the list of them is enough.
         told = any(violation.description in details.sentence for violation in details.violations)
+        if told and len(details.violations) == 1:
+            super().__init__(str(details.violations[0]))
+            return
         summary = "The service refused the request:" if told else details.sentence
         super().__init__("\n".join([summary, *(f"  {violation}" for violation in details.violations)]))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from loramill import v1
 from loramill.v1 import adapter_service_pb2_grpc
-
 from service.adapters import Adapters, adapter_id
 from service.caller import current_caller
 

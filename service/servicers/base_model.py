@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from loramill import v1
 from loramill.v1 import base_model_service_pb2_grpc
-
 from service.bases import Bases, base_id
 from service.caller import current_caller
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from loramill import v1
 from loramill.v1 import dataset_service_pb2_grpc
-
 from service.caller import current_caller
 from service.datasets import Datasets, dataset_id
 from service.uploads import Uploads

@@ -7,16 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import stamina
+
 from loramill import v1
 from loramill.v1 import training_service_pb2_grpc
-
 from service.acceptance import Acceptance
 from service.caller import current_caller
-from service.jobs import Jobs, job_id
+from service.jobs import Jobs, StillEnding, job_id
 from service.measurements import list_metrics
 from service.run_logs import RunLogs
 from service.watch import Watches
 from store.object_store import ObjectStore
+
+_ENDING_SECONDS = 30.0
+"""How long a deletion waits for a trainer that is on its way out."""
 
 Wake = Callable[[str, str], None]
 
@@ -64,7 +68,12 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def DeleteTrainingJob(
         self, request: v1.DeleteTrainingJobRequest, _context: object
     ) -> v1.DeleteTrainingJobResponse:
-        await asyncio.to_thread(self.jobs.delete, current_caller(), job_id(request.name), request.delete_adapters)
+        caller, job = current_caller(), job_id(request.name)
+        async for attempt in stamina.retry_context(
+            on=StillEnding, attempts=None, timeout=_ENDING_SECONDS, wait_max=0.5
+        ):
+            with attempt:
+                await asyncio.to_thread(self.jobs.delete, caller, job, request.delete_adapters)
         return v1.DeleteTrainingJobResponse()
 
     async def ListTrainingMetrics(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from loramill.channel import ADDRESS_VARIABLE
 from loramill.cli import main
 from loramill.client import Client
-
 from tests.client.fake_service import FakeService
 
 

@@ -19,6 +19,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
 from loramill import v1
 from loramill.v1 import (
     adapter_service_pb2_grpc,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from loramill import v1
 from loramill.channel import ADDRESS_VARIABLE
 from loramill.cli.adapter import Format
@@ -18,7 +19,6 @@ from loramill.cli.live import LineView, TerminalView, span
 from loramill.cli.output import brief, printable, size_of
 from loramill.errors import Unreachable
 from loramill.scalars import enum_words
-
 from tests.client.conftest import Loramill
 from tests.client.fake_service import BREAK, HOLD, FakeService
 
@@ -58,7 +58,7 @@ def test_submit_follows_until_success(service: FakeService, loramill: Loramill, 
         "job1 queued: step 0/100  12.5 images/s",
         "job1 running training: step 1/100  loss 0.1250  12.5 images/s  ETA 1:05",
         "job1 running training: step 50/100  loss 0.1250  12.5 images/s  ETA 1:05",
-        "job1 succeeded: step 100/100  loss 0.1250  12.5 images/s  ETA 1:05  The adapter is saved.",
+        "job1 succeeded: step 100/100  loss 0.1250  12.5 images/s",
         "Job job1 succeeded: The adapter is saved.",
         "Get the adapter with: loramill adapter download job1-final --format all",
     ]
@@ -200,11 +200,11 @@ def test_dataset_create(loramill: Loramill, pictures: Path) -> None:
     assert result.code == 0
     assert "cats" in result.out  # the folder's name is the title
     assert result.err.splitlines() == [
-        "Found 3 pictures, 2 captions and 1 files of metadata.",
+        "Found 3 pictures, 2 captions, 1 file of metadata.",
         "Skipped (hidden): .DS_Store, .thumbnails.",
         "Skipped (a symbolic link): link.png.",
         "Skipped (neither a picture nor a caption): notes.docx.",
-        "1 pictures have no caption file, such as b.JPG; their subset needs a caption rule with a fixed text.",
+        "Without a caption file: 1 picture, such as b.JPG; the spec must then give a fixed caption.",
     ]
     assert loramill("dataset", "create", str(pictures), "--name", "x", "-o", "name").out == "datasets/set2\n"
     assert loramill("dataset", "get", "set1", "-o", "yaml").code == 0
@@ -329,7 +329,7 @@ def test_terminal_view_shows_bar_numbers_and_sentence(monkeypatch: pytest.Monkey
     assert "running training" in text
     assert "step 50/100  loss 0.1250  12.5 images/s  ETA 1:05" in text
     assert "1 job is before it." in text
-    assert "The connection was lost; the job goes on" in text
+    assert "The connection to the service was lost" in text
     assert "[bold]Training.�[2J" in text
 
 
@@ -346,10 +346,25 @@ def test_watch_survives_a_lost_connection(
 ) -> None:
     monkeypatch.setattr("loramill.watch.Patience.waits", lambda _: iter([0.0] * 5))
     service.add_job(RUNNING)
-    service.state.scripts = [[job_at(RUNNING, 1), BREAK], [job_at(SUCCEEDED, 100, "Saved.")]]
+    service.state.scripts = [[job_at(RUNNING, 1), BREAK], [job_at(RUNNING, 1)], [job_at(SUCCEEDED, 100, "Saved.")]]
     result = loramill("job", "watch", "job1")
     assert result.code == 0
-    assert "The connection was lost; the job goes on, and is looked for again." in result.out
+    assert [line.split(":")[0] for line in result.out.splitlines()] == [
+        "job1 running training",
+        "The connection to the service was lost and is being made again; the job does not depend on it.",
+        "job1 running training",
+        "The connection to the service was lost and is being made again; the job does not depend on it.",
+        "job1 succeeded",
+        "Job job1 succeeded",
+    ]
+
+
+def test_line_view_tells_of_a_lost_connection_once() -> None:
+    out = io.StringIO()
+    with LineView(out) as view:
+        for _ in range(3):
+            view.lost(Unreachable("gone"))
+    assert len(out.getvalue().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (65, "1:05"), (3600, "1:00:00"), (90061, "25:01:01")])

@@ -6,13 +6,13 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from loramill import errors, v1
 from loramill.channel import REPEATABLE, address_or_default, service_config
 from loramill.client import Client
 from loramill.folder import select_files
 from loramill.upload import UploadProgress
 from loramill.watch import Patience, watch
-
 from tests.client.fake_service import BREAK, HOLD, FakeService
 
 RUNNING, SUCCEEDED = v1.TRAINING_JOB_STATE_RUNNING, v1.TRAINING_JOB_STATE_SUCCEEDED

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import grpc
 import pytest
+
 from loramill import errors
 from loramill.client import Client
 from loramill.errors import ClientError, from_rpc
-
 from tests.client.fake_service import FakeService
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loramill import v1
 from loramill.errors import SpecError
 from loramill.scalars import enum_of, format_duration, is_duration, parse_duration
@@ -292,3 +294,11 @@ def test_a_dumped_spec_reads_as_the_same(spec: v1.TrainingSpec) -> None:
 def test_any_text_is_read_or_refused_in_sentences(text: str) -> None:
     with contextlib.suppress(SpecError):
         read_spec(text)
+
+
+def test_the_example_of_the_documentation_is_a_spec() -> None:
+    text = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+    spec = read_spec(text.partition("```yaml\n")[2].partition("```")[0])
+    given = {field.name for field, _ in spec.ListFields()}
+    assert given == {field.name for field in v1.TrainingSpec.DESCRIPTOR.fields}
+    assert spec.unet.learning_rate == 1e-4

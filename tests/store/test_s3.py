@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 import structlog
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
 
 from store import AlreadyExists, InvalidKey, NotFound, StoreUnavailable, UnsuitableStore
 from store.s3 import S3Store
@@ -208,6 +209,29 @@ def test_an_upload_that_fails_is_taken_back(
         store.get("large")
 
 
+class BreaksOff(io.BytesIO):
+    """The body of an answer whose connection is lost after its first bytes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell():
+            raise IncompleteReadError(actual_bytes=self.tell(), expected_bytes=100)
+        return super().read(min(3, size or 3))
+
+
+def test_a_fetch_that_breaks_off_begins_again_from_the_start(
+    store: S3Store, faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_new("key", b"whole")
+    get = faulty.get_object
+    bodies = [BreaksOff(b"something longer")]
+    monkeypatch.setattr(
+        faulty, "get_object", lambda **request: {"Body": bodies.pop()} if bodies else get(**request), raising=False
+    )
+    store.fetch("key", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["fetched"]
+
+
 def test_retries_are_logged_without_the_content(store: S3Store, faulty: Faulty, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"canary" * (PART // 6 + 1))
     faulty.fail("put_object", "before", TIMEOUT)
@@ -251,15 +275,18 @@ def test_markers_of_empty_folders_are_passed_over(store: S3Store, s3_client: S3C
 
 
 class Wire:
-    """Answers every request with an empty success, and keeps the last one."""
+    """Answers every request with nothing but a status, and keeps the last one."""
 
-    def __init__(self, client: S3Client) -> None:
+    def __init__(self, client: S3Client, status: int = 200) -> None:
         self.request: AWSPreparedRequest | None = None
+        self.count = 0
+        self._status = status
         client.meta.events.register("before-send.s3", self._answer)  # type: ignore[arg-type]
 
     def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         self.request = request
-        return AWSResponse(request.url, 200, HTTPHeaders(), NoBody())
+        self.count += 1
+        return AWSResponse(request.url, self._status, HTTPHeaders(), NoBody())
 
 
 class NoBody:
@@ -305,3 +332,13 @@ def test_a_status_is_put_without_a_condition_and_in_the_path_if_asked() -> None:
     assert wire.request is not None
     assert wire.request.url == "https://s3.eu-central-1.amazonaws.com/bucket/some/prefix/key"
     assert "if-none-match" not in {name.lower() for name in wire.request.headers}
+
+
+@pytest.mark.usefixtures("credentials")
+def test_no_request_is_repeated_behind_the_stores_back() -> None:
+    """boto3 would take the repetition's `412` for the answer, and the store would not know that the first may be ours."""
+    client = make_client()
+    wire = Wire(client, status=503)
+    with pytest.raises(StoreUnavailable):
+        S3Store("bucket", client=client).put_new("key", b"content")
+    assert wire.count == 10

@@ -33,7 +33,7 @@ def small_dataset(pictures: int = 4) -> dict[str, bytes]:
         buffer = io.BytesIO()
         Image.fromarray(coarse).resize((64, 64)).save(buffer, "PNG")
         files[f"{number}.png"] = buffer.getvalue()
-        files[f"{number}.txt"] = f"a {('red', 'blue')[number % 2]} lumi on a sky background".encode()
+        files[f"{number}.txt"] = f"a {'red' if number % 2 else 'blue'} star on a sky background".encode()
     return files
 
 

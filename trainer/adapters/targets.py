@@ -54,7 +54,7 @@ def layers_of(network: torch.nn.Module) -> dict[str, Layer]:
 
 
 def unet_targets(layers: Mapping[str, Layer], targets: Targets) -> list[str]:
-    """Names of the UNet's layers to adapt: of SD1.5, 128 + 64 per `attention`, `attention_mlp`; 192 `transformer`; 278 `all`."""
+    """Names of the UNet's layers to adapt. Of SD1.5: `attention` 128, `attention_mlp` 160, `transformer` 192, `all` 278."""
     return [name for name in layers if any(pattern.search(name) for pattern in _UNET[targets])]
 
 

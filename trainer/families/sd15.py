@@ -13,14 +13,39 @@ from typing import Any
 import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from trainer.errors import UserError
-from trainer.noise import alphas_cumprod
+from trainer.noise import BETA_SCHEDULES, PREDICTION_TYPES, alphas_cumprod
+
+# Their bars would end up in the run's log; progress is told by the run itself.
+diffusers.utils.logging.disable_progress_bar()
+transformers.utils.logging.disable_progress_bar()
 
 COMPONENTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+
+
+def _network(kind: Any, folder: Path, **options: Any) -> Any:
+    """A network from its folder; raises UserError where it cannot be read, or where the files do not hold all of it."""
+    try:
+        network, found = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"The base model's {folder.name} cannot be loaded; import a complete sd15 base in safetensors ({error})."
+        ) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise UserError(
+            f"The base model's {folder.name} lacks {len(missing)} of its tensors, such as {missing[0]}; "
+            "import a complete sd15 base."
+        )
+    return network
 
 
 class Sd15Base:
@@ -33,22 +58,25 @@ class Sd15Base:
         if missing:
             raise UserError(f"The base model lacks {', '.join(missing)}; an sd15 base has {', '.join(COMPONENTS)}.")
         self.device, self.dtype = device, dtype
-        options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32, **options)
-        self.vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options)
-        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **options)
+        self.text_encoder = _network(CLIPTextModel, folder / "text_encoder", dtype=torch.float32)
+        self.vae = _network(AutoencoderKL, folder / "vae", torch_dtype=torch.float32)
+        self.unet = _network(UNet2DConditionModel, folder / "unet", torch_dtype=dtype)
+        # diffusers' pipeline hands over what text encoder and scheduler make, which is fp32.
+        self.unet.register_forward_pre_hook(self._as_unet_type, with_kwargs=True)
         self._check()
         for network in (self.text_encoder, self.vae, self.unet):
             network.requires_grad_(False).eval().to(device)
         self._scheduler_folder = folder / "scheduler"
         scheduler = self._scheduler().config
+        self._check_scheduler(scheduler)
         self.prediction_type: str = scheduler.get("prediction_type", "epsilon")
         self.alphas_cumprod = alphas_cumprod(
             scheduler["beta_schedule"],
             scheduler["beta_start"],
             scheduler["beta_end"],
             scheduler["num_train_timesteps"],
+            zero_terminal_snr=scheduler.get("rescale_betas_zero_snr", False),
         ).to(device)
         self.latent_channels: int = self.vae.config.latent_channels
         self.factor: int = 2 ** (len(self.vae.config.block_out_channels) - 1)
@@ -66,6 +94,25 @@ class Sd15Base:
                 f"The base model's UNet takes {self.unet.config.in_channels} channels and its VAE makes "
                 f"{self.vae.config.latent_channels}; inpainting and depth models cannot be trained on."
             )
+
+    def _check_scheduler(self, scheduler: Mapping[str, Any]) -> None:
+        for name, allowed in (("beta_schedule", BETA_SCHEDULES), ("prediction_type", PREDICTION_TYPES)):
+            if scheduler.get(name, allowed[0]) not in allowed:
+                raise UserError(
+                    f"The base model's scheduler has {name} {scheduler[name]!r}, which is not supported; "
+                    f"an sd15 base has one of {', '.join(allowed)}."
+                )
+        if scheduler.get("trained_betas") is not None:
+            raise UserError("The base model's scheduler has trained_betas, which is not supported; use another base model.")
+
+    def _as_unet_type(self, _: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The UNet's inputs in its own number type, but for the timesteps: bfloat16 cannot count to 1000."""
+
+        def cast(value: Any) -> Any:
+            return value.to(self.dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+        noisy, timesteps, *more = args
+        return (cast(noisy), timesteps, *map(cast, more)), {name: cast(value) for name, value in kwargs.items()}
 
     def _scheduler(self) -> Any:
         """The scheduler that the base names in its own configuration, as diffusers would load it."""
@@ -98,7 +145,7 @@ class Sd15Base:
         return words
 
     def predict(self, noisy: Tensor, timesteps: Tensor, words: Tensor) -> Tensor:
-        out: Tensor = self.unet(noisy.to(self.dtype), timesteps, words.to(self.dtype), return_dict=False)[0]
+        out: Tensor = self.unet(noisy, timesteps, words, return_dict=False)[0]
         return out.float()
 
     def pipeline(self) -> Any:

@@ -22,6 +22,12 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def content_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over a safetensors file of these tensors from behind its header on: what tools know a model by."""
+    content = save(dict(tensors))
+    return hashlib.sha256(memoryview(content)[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
+
+
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """A safetensors file; the same tensors and metadata give the same bytes.
 

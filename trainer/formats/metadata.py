@@ -36,7 +36,7 @@ class Provenance:
     """JPEG."""
 
 
-def model_spec(config: TrainConfig, provenance: Provenance, tensors_sha256: str) -> dict[str, str]:
+def model_spec(config: TrainConfig, provenance: Provenance, content_sha256: str) -> dict[str, str]:
     """`modelspec.*` (Stability AI's Model Metadata Standard 1.0.1)."""
     side = config.pictures.resolution
     entries = {
@@ -47,7 +47,7 @@ def model_spec(config: TrainConfig, provenance: Provenance, tensors_sha256: str)
         "modelspec.date": config.created.strftime("%Y-%m-%dT%H:%M:%S"),
         "modelspec.resolution": f"{side}x{side}",
         "modelspec.prediction_type": "v" if provenance.prediction_type == "v_prediction" else "epsilon",
-        "modelspec.hash_sha256": f"0x{tensors_sha256}",
+        "modelspec.hash_sha256": f"0x{content_sha256}",
     }
     if config.activation_tag:
         entries["modelspec.trigger_phrase"] = config.activation_tag
@@ -130,25 +130,27 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
 
 
 def public_spec(config: TrainConfig) -> str:
-    """The resolved spec as JSON, without texts of the data unless they are allowed."""
+    """The resolved spec as JSON; without captions, prompts and folder names of the data unless they are allowed."""
     spec = json.loads(json.dumps(config.spec))
     if not config.captions_in_metadata:
         for subset in spec.get("dataset", {}).get("subsets", []):
-            subset.get("captions", {}).pop("text", None)
+            subset.pop("path_prefix", None)
+            for text in ("text", "prefix", "suffix"):
+                subset.get("captions", {}).pop(text, None)
         spec.get("concept", {}).get("prior_preservation", {}).pop("captions", None)
         spec.pop("previews", None)
     return json.dumps(spec, sort_keys=True)
 
 
 def adapter_metadata(
-    config: TrainConfig, provenance: Provenance, examples: Sequence[Example], tensors_sha256: str
+    config: TrainConfig, provenance: Provenance, examples: Sequence[Example], content_sha256: str
 ) -> dict[str, str]:
-    """The whole header, in order of key."""
+    """The whole header, in order of key. `content_sha256` is of the file that it is for (`files.content_sha256`)."""
     entries = {
         "format": "pt",
-        **model_spec(config, provenance, tensors_sha256),
+        **model_spec(config, provenance, content_sha256),
         **training_keys(config, provenance, examples),
-        "sshs_model_hash": tensors_sha256,
+        "sshs_model_hash": content_sha256,
         "loramill_spec": public_spec(config),
         "loramill_base_digest": provenance.base_digest,
         "loramill_dataset_digest": provenance.dataset_digest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,7 @@ DataOption = Annotated[Data, typer.Option("--output", "-o", help="table for peop
 @contextlib.contextmanager
 def connect(context: typer.Context, server: str | None) -> Iterator[Client]:
     """The client for a command; `server` may also stand before the command, as in `loramill --server X job list`."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's core else writes its own notices between the lines
     from loramill.client import Client
 
     with Client(server or context.find_root().params.get("server")) as client:

@@ -55,10 +55,9 @@ def create(
 def _found(selection: Selection) -> str:
     """What was found, what was skipped and why, and what may be missing."""
     others = len(selection.files) - len(selection.pictures) - len(selection.captions)
-    lines = [
-        f"Found {len(selection.pictures)} pictures, {len(selection.captions)} captions"
-        + (f" and {others} files of metadata." if others else ".")
-    ]
+    parts = [_counted(len(selection.pictures), "picture"), _counted(len(selection.captions), "caption")]
+    parts += [_counted(others, "file") + " of metadata"] if others else []
+    lines = [f"Found {', '.join(parts)}."]
     for reason, count in Counter(skipped.reason for skipped in selection.skipped).items():
         labels = [skipped.label for skipped in selection.skipped if skipped.reason == reason]
         more = f" and {count - _SKIPPED_SHOWN} more" if count > _SKIPPED_SHOWN else ""
@@ -66,10 +65,14 @@ def _found(selection: Selection) -> str:
     missing = selection.without_caption
     if missing:
         lines.append(
-            f"{len(missing)} pictures have no caption file, such as {missing[0].label}; their subset needs a caption"
-            " rule with a fixed text."
+            f"Without a caption file: {_counted(len(missing), 'picture')}, such as {missing[0].label}; the spec must then give"
+            " a fixed caption."
         )
     return "\n".join(lines)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from loramill import v1
 from loramill.cli.output import printable
 from loramill.names import short_name
 from loramill.scalars import enum_word
+from loramill.watch import TERMINAL
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _LINES_PER_TRAINING = 20
 """So many lines of bare progress a plain log gets, however long the training is."""
+
+_LOST = "The connection to the service was lost and is being made again; the job does not depend on it."
 
 
 def follow(client: Client, name: str, stream: TextIO) -> v1.TrainingJob:
@@ -43,14 +46,14 @@ def state_word(job: v1.TrainingJob) -> str:
 
 
 def numbers(job: v1.TrainingJob) -> list[str]:
-    """Step, loss, pace and time left, those that are known."""
+    """Step, loss, pace and, while it trains, the time left; those that are known."""
     progress = job.progress
     parts = [f"step {progress.step}/{progress.steps}"] if progress.steps else []
     if progress.HasField("loss"):
         parts.append(f"loss {progress.loss:.4f}")
     if progress.images_per_second > 0:
         parts.append(f"{progress.images_per_second:.1f} images/s")
-    if progress.HasField("remaining"):
+    if progress.HasField("remaining") and job.state not in TERMINAL and progress.phase == v1.PHASE_TRAINING:
         parts.append(f"ETA {span(progress.remaining.seconds)}")
     return parts
 
@@ -63,9 +66,14 @@ def span(seconds: int) -> str:
 
 
 def sentence(job: v1.TrainingJob) -> str:
-    """Where the job stands, for people; the trainer's own words where it says what it is doing."""
+    """Where the job stands, for people; the trainer's own words where it says what it is doing.
+
+    Empty once it has ended: how it came out is told after the view is closed.
+    """
+    if job.state in TERMINAL:
+        return ""
     doing = job.progress.message if job.state == v1.TRAINING_JOB_STATE_RUNNING else ""
-    return doing or job.state_message
+    return "" if doing and doing in numbers(job) else doing or job.state_message
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class LineView:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last: _Standing | None = None
+        self._is_lost = False
 
     def __enter__(self) -> Self:
         return self
@@ -101,14 +110,17 @@ class LineView:
 
     def show(self, job: v1.TrainingJob) -> None:
         standing = _standing(job)
-        if standing == self._last:
+        if standing == self._last and not self._is_lost:
             return
-        self._last = standing
+        self._last, self._is_lost = standing, False
         head = " ".join(part for part in (short_name(job.name), state_word(job), phase_word(job)) if part)
-        self._print(": ".join([head, "  ".join([*numbers(job), *filter(None, [sentence(job)])])]))
+        tail = "  ".join(filter(None, [*numbers(job), sentence(job)]))
+        self._print(f"{head}: {tail}" if tail else head)
 
-    def lost(self, error: Unreachable) -> None:
-        self._print(f"The connection was lost; the job goes on, and is looked for again. {error}")
+    def lost(self, _: Unreachable) -> None:
+        if not self._is_lost:  # once, however often it is tried
+            self._print(_LOST)
+        self._is_lost = True
 
     def _print(self, line: str) -> None:
         print(printable(line), file=self._stream, flush=True)
@@ -129,7 +141,7 @@ class TerminalView:
             TextColumn("{task.fields[numbers]}", markup=False),
             auto_refresh=False,
         )
-        self._task = self._progress.add_task("", total=None, numbers="")
+        self._task = self._progress.add_task("asking", total=None, numbers="")
         self._live = Live(self._progress, console=Console(file=stream), refresh_per_second=8)
 
     def __enter__(self) -> Self:
@@ -143,7 +155,7 @@ class TerminalView:
 
     def show(self, job: v1.TrainingJob) -> None:
         # Before and after training nothing is known of how long it takes: the bar then only moves to and fro.
-        counted = job.progress.steps > 0 and (phase_word(job) == "training" or job.state in _ENDED)
+        counted = job.progress.steps > 0 and (phase_word(job) == "training" or job.state in TERMINAL)
         self._progress.update(
             self._task,
             description=" ".join(filter(None, [state_word(job), phase_word(job)])),
@@ -153,17 +165,14 @@ class TerminalView:
         )
         self._draw(sentence(job))
 
-    def lost(self, error: Unreachable) -> None:
-        self._draw(f"The connection was lost; the job goes on, and is looked for again. {error}")
+    def lost(self, _: Unreachable) -> None:
+        self._draw(_LOST)
 
     def _draw(self, text: str) -> None:
         from rich.console import Group
         from rich.text import Text
 
         self._live.update(Group(self._progress, Text(printable(text), style="dim")), refresh=True)
-
-
-_ENDED = (v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED, v1.TRAINING_JOB_STATE_CANCELLED)
 
 
 def stream_for(structured: bool) -> TextIO:

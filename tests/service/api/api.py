@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+
 from loramill import v1
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
 from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-
 from service.__main__ import Service
 from service.indexes import active_jobs
 from service.keys import TenantKeys

@@ -6,7 +6,6 @@ import hashlib
 import threading
 
 from loramill import v1
-
 from service.executors import ABSENT, Execution, ExecutionState
 from service.keys import TenantKeys, job_of_name
 from service.times import to_timestamp, utc_now
@@ -92,7 +91,11 @@ class FakeTrainer:
         put_record(self._store, self.keys.adapter_manifest(suffix), v1.AdapterManifest(adapter=adapter))
         return name
 
-    def end(self, code: v1.ExitCode.ValueType = v1.EXIT_CODE_SUCCESS, message: str = "done") -> None:
+    def end(
+        self, code: v1.ExitCode.ValueType = v1.EXIT_CODE_SUCCESS, message: str = "done", *, gone: bool = True
+    ) -> None:
+        """`gone` is whether the process has ended too."""
         end = v1.End(exit_code=code, message=message, create_time=to_timestamp(utc_now()), step=10)
         put_record(self._store, self.keys.end, end)
-        self._executor.exit("local", self.job, self.launch, code)
+        if gone:
+            self._executor.exit("local", self.job, self.launch, code)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.keys import TenantKeys
+from store.records import put_record
 from tests.service.api.api import Api, error_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -82,6 +83,20 @@ async def test_a_deleted_adapter_is_gone_and_stays_gone(api: Api) -> None:
     assert list(listed.adapters) == []
     assert list((await api.get(name)).adapters) == []
     await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter))  # again is accepted
+
+
+async def test_an_interrupted_deletion_hides_the_adapter_and_is_finished_by_the_next(api: Api) -> None:
+    name = await api.ended_job()
+    adapter = (await api.get(name)).adapters[0]
+    assert (await api.adapters.GetAdapter(v1.GetAdapterRequest(name=adapter))).name == adapter
+    keys = TenantKeys("local")
+    put_record(api.service.store, keys.deleted_adapter(adapter.partition("/")[2]), v1.Tombstone())
+    assert (
+        await error_of(api.adapters.GetAdapter(v1.GetAdapterRequest(name=adapter)))
+    ).code == grpc.StatusCode.NOT_FOUND
+    await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter))
+    folder = keys.job(name.partition("/")[2]).run(1).adapters_prefix
+    assert list(api.service.store.list(folder)) == []
 
 
 async def test_an_adapter_of_a_living_job_is_not_deleted(api: Api) -> None:

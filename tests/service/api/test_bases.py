@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.keys import BaseKeys
 from tests.service.api.api import Answer, Api, error_of
 from tests.service.api.tiny_base import TEXT_ENCODER, UNET, VAE, write_base, write_safetensors

@@ -4,8 +4,8 @@ import asyncio
 
 import grpc
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.keys import TenantKeys, job_of_name
 from store.records import read_record
 from tests.service.api.api import Api, error_of

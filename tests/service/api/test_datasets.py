@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.keys import TenantKeys
 from store.records import put_record
 from tests.service.api.api import Api, error_of, eventually

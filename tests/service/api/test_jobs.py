@@ -5,8 +5,8 @@ import itertools
 
 import grpc
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.keys import TenantKeys, job_of_name
 from tests.service.api.api import Api, error_of, eventually
 
@@ -181,6 +181,23 @@ async def test_a_deleted_job_leaves_its_tombstone_and_its_adapters_unless_asked(
     else:
         assert (await get).training_job == name
     await api.training.DeleteTrainingJob(delete)  # again is accepted
+
+
+async def test_a_deletion_waits_for_a_trainer_on_its_way_out(api: Api) -> None:
+    name = await api.job()
+    trainer = await api.launched(name)
+    trainer.claim()
+    trainer.commit()
+    trainer.end(gone=False)
+    await api.until(name, v1.TRAINING_JOB_STATE_SUCCEEDED)
+    job = TenantKeys("local").job(trainer.job)
+    deleting = asyncio.ensure_future(api.training.DeleteTrainingJob(v1.DeleteTrainingJobRequest(name=name)))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(deleting), 0.3)
+    assert list(api.service.store.list(job.tombstone)) == []
+    api.executor.exit("local", trainer.job, 1, v1.EXIT_CODE_SUCCESS)
+    await asyncio.wait_for(deleting, 10)
+    assert trainer.job in [launch[1] for launch in api.executor.forgotten]
 
 
 async def test_metrics_hold_each_step_once_and_the_later_run_counts(api: Api) -> None:

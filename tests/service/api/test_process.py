@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -10,16 +11,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+
 from loramill import v1
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-
-from service.settings import Unusable, read_settings
+from service.__main__ import serving
+from service.settings import Settings, Unusable, read_settings
+from tests.service.api.api import Api, error_of
+from tests.service.api.fakes import FakeExecutor
 from tests.service.api.tiny_base import write_base
 
 PATIENCE = 60.0
@@ -80,6 +84,35 @@ def test_it_serves_holds_its_data_and_stops_when_told(tmp_path: Path) -> None:
         assert told.strip().splitlines()[-1].startswith(f"Port {address.rpartition(':')[2]} of 127.0.0.1 is in use")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+async def test_when_it_stops_followers_are_told_and_do_not_hold_it_up(tmp_path: Path) -> None:
+    settings = Settings(
+        local=True,
+        port=0,
+        metrics_port=0,
+        data=tmp_path / "data",
+        builtin_shapes=write_base(tmp_path / "shapes"),
+        stop_grace=PATIENCE,
+    )
+    executor = FakeExecutor()
+    async with AsyncExitStack() as running, AsyncExitStack() as calling:
+        service = await running.enter_async_context(serving(settings, executor))
+        api = await calling.enter_async_context(Api.open(service, executor, tmp_path))
+        name = await api.job()
+        trainer = await api.launched(name)
+        executor.logs["local", trainer.job, 1] = b"one\n"
+        watch = api.training.WatchTrainingJob(v1.WatchTrainingJobRequest(name=name))
+        while (await watch.read()).training_job.state != v1.TRAINING_JOB_STATE_LAUNCHING:
+            pass
+        logs = api.training.StreamTrainingLogs(v1.StreamTrainingLogsRequest(name=name, follow=True))
+        assert (await logs.read()).line == "one"
+        leaving = asyncio.create_task(running.pop_all().aclose())
+        for call in (watch, logs):
+            answer = await asyncio.wait_for(error_of(call.read()), PATIENCE / 2)
+            assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
+        await asyncio.wait_for(leaving, PATIENCE / 2)
+    assert executor.observe("local", trainer.job, 1).alive
 
 
 def test_a_metrics_port_in_use_is_named(tmp_path: Path) -> None:

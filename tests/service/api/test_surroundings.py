@@ -10,8 +10,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from loramill import v1
 
+from loramill import v1
 from service.caller import loopback_caller
 from service.errors import NotIdentified
 from service.jobs import Jobs

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
-from loramill import v1
 
+from loramill import v1
 from service import bounds, plan, presets
 from service.bounds import Range
 from service.validation import violations, violations_of_request_id

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import aclosing
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.errors import NotAvailable, ResourceNotFound
 from service.watch import Watches
 from tests.service.api.api import eventually

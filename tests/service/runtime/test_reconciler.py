@@ -211,8 +211,7 @@ async def test_a_trainer_that_was_started_after_the_end_is_stopped_though_the_jo
     store = MemoryStore()
     executor = PretendedExecutor(store, {1: ["claim", "work"]})
     submit(store)
-    reconciler = Reconciler(store, executor, QUICK)
-    async with running(reconciler):
+    async with running(Reconciler(store, executor, QUICK)):
         await until(lambda: executor.starts == [(JOB, 1)])
     stop, asked = executor.stop, []
 
@@ -223,7 +222,9 @@ async def test_a_trainer_that_was_started_after_the_end_is_stopped_though_the_jo
 
     executor.stop = stop_when_asked_twice  # type: ignore[method-assign]
     put_record(store, KEYS.job(JOB).outcome, v1.Outcome(state=CANCELLED))
+    indexes.put_ended(store, TENANT, JOB, v1.Outcome(state=CANCELLED))
     indexes.clear_active(store, TENANT, JOB)
+    reconciler = Reconciler(store, executor, QUICK)
     async with running(reconciler):
         reconciler.wake(TENANT, JOB)
         await until(lambda: not executor.executions[JOB, 1].alive)
@@ -340,6 +341,18 @@ async def test_a_deleted_job_leaves_the_indexes() -> None:
     assert listed(store, KEYS.ended_prefix) == []
 
 
+async def test_a_job_of_which_only_the_tombstone_is_left_is_taken_from_the_living() -> None:
+    store = MemoryStore()
+    removed, unwritten = "0" * 15 + "r", "0" * 15 + "u"
+    for job in (removed, unwritten):
+        store.objects[KEYS.active(job)] = b""
+    put_record(store, KEYS.job(removed).tombstone, v1.Tombstone())
+    async with running(Reconciler(store, PretendedExecutor(store), QUICK)):
+        await until(lambda: listed(store, KEYS.active_prefix) == [unwritten])
+        submit(store, unwritten)
+        await until(has_left(store, unwritten))
+
+
 async def test_an_assignment_tells_the_trainer_all_that_it_needs() -> None:
     store = MemoryStore()
     submit(store)
@@ -394,3 +407,18 @@ async def test_what_happens_is_counted_once() -> None:
     assert not any(metrics.turns)
     assert (0, 1) in metrics.queues
     assert metrics.queues[-1] == (0, 0)
+
+
+async def test_what_another_service_brings_to_its_end_holds_no_place_here() -> None:
+    store, metrics = MemoryStore(), Counted()
+    executor = PretendedExecutor(store, {1: ["claim", "work"]})
+    follower = Reconciler(store, executor, QUICK, metrics, leads=lambda: False)
+    submit(store)
+    async with running(follower):
+        async with running(Reconciler(store, executor, QUICK)):
+            await until(lambda: metrics.queues[-1:] == [(0, 1)])
+        put_record(store, KEYS.job(JOB).outcome, v1.Outcome(state=CANCELLED))
+        indexes.put_ended(store, TENANT, JOB, v1.Outcome(state=CANCELLED))
+        indexes.clear_active(store, TENANT, JOB)
+        executor.exit(JOB, 1, 0)
+        await until(lambda: metrics.queues[-1] == (0, 0))

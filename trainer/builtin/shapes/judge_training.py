@@ -147,7 +147,7 @@ def disturbed(pictures: torch.Tensor) -> torch.Tensor:
 def train(vae_folder: Path, work: Path, seed: int) -> Judge:
     """The judge, fitted to drawn pictures and to the eyes of the VAE in `vae_folder`. Resumable; state is kept in `work`."""
     work.mkdir(parents=True, exist_ok=True)
-    vae = AutoencoderKL.from_pretrained(vae_folder, torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(vae_folder, dtype=torch.float32).eval()
     learnt = training_pictures(vae, seed)
     torch.manual_seed(seed)
     judge = Judge()

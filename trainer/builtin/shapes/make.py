@@ -1,7 +1,8 @@
 """Makes the built-in base model from nothing: `python -m trainer.builtin.shapes.make --out DIRECTORY`.
 
-A VAE learns to see all shapes; then a text encoder and a UNet learn to draw the ones that are not held out. Every phase is
-resumable: run the command again and it goes on. About an hour on two cores; `--steps-share 0.01` makes a quick, bad one.
+A VAE learns to see all shapes; then a text encoder and a UNet learn to draw the ones that are not held out; then the VAE's
+decoder goes on alone. Every phase is resumable: run the command again and it goes on. About an hour on two cores;
+`--steps-share 0.01` makes a quick, bad one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trainer.builtin.shapes.fitting import fit
 from trainer.builtin.shapes.vocabulary import make_tokenizer
 
 VAE_STEPS, VAE_BATCH, VAE_PICTURES = 4_000, 16, 16_000
+DECODER_STEPS, DECODER_NOISE = 1_200, 0.05
 UNET_STEPS, UNET_BATCH, UNET_PICTURES = 3_000, 48, 32_000
 CAPTION_DROPOUT = 0.1
 
@@ -94,28 +96,54 @@ def normalized(pixel_bytes: torch.Tensor) -> torch.Tensor:
     return pixel_bytes.float().div(127.5).sub(1)
 
 
-def make_vae(work: Path, seed: int, steps: int) -> AutoencoderKL:
+class EyeTest:
+    """Batches of every shape, and how far pictures are from them."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.Generator(np.random.Philox(key=[seed, 1]))
+        scenes = [draw.random_scene(rng, striped=0.25) for _ in range(VAE_PICTURES)]
+        self._pictures = pixels(scenes)
+        self._masks = torch.from_numpy(np.stack([np.asarray(draw.mask(scene, draw.SIZE)) for scene in scenes]))[:, None]
+
+    def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures (B, 3, SIZE, SIZE) from -1 to 1, half of all batches mirrored, and their shapes' masks, 0 to 1."""
+        chosen = torch.from_numpy(rng.integers(len(self._pictures), size=VAE_BATCH))
+        x, mask = normalized(self._pictures[chosen]), self._masks[chosen].float() / 255
+        return (x.flip(-1), mask.flip(-1)) if rng.random() < 0.5 else (x, mask)
+
+    @staticmethod
+    def error(seen: torch.Tensor, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """L1 and L2. Shapes cover a fifth of a picture and hold all of its meaning, so their pixels weigh more."""
+        difference = seen - x
+        weight = 1 + 2 * functional.max_pool2d(mask, 5, stride=1, padding=2)
+        return (weight * (difference.abs() + 2 * difference.square())).mean() / weight.mean()
+
+
+def make_vae(test: EyeTest, work: Path, seed: int, steps: int) -> AutoencoderKL:
     """The eyes: trained on every shape, held-out ones too, since a base may see what its words do not name."""
     vae = new_vae()
-    rng = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    scenes = [draw.random_scene(rng, striped=0.25) for _ in range(VAE_PICTURES)]
-    pictures = pixels(scenes)
-    masks = torch.from_numpy(np.stack([np.asarray(draw.mask(scene, draw.SIZE)) for scene in scenes]))[:, None]
 
     def loss_of(rng: np.random.Generator) -> torch.Tensor:
-        chosen = torch.from_numpy(rng.integers(len(pictures), size=VAE_BATCH))
-        x, m = normalized(pictures[chosen]), masks[chosen].float() / 255
-        if rng.random() < 0.5:
-            x, m = x.flip(-1), m.flip(-1)
+        x, mask = test.batch(rng)
         posterior = vae.encode(x).latent_dist
-        error = vae.decode(posterior.sample()).sample - x
-        # Shapes cover a fifth of a picture and hold all of its meaning, so their pixels weigh more.
-        weight = 1 + 2 * functional.max_pool2d(m, 5, stride=1, padding=2)
-        reconstruction = (weight * (error.abs() + 2 * error.square())).mean() / weight.mean()
-        return reconstruction + 1e-3 * posterior.kl().mean() / x[0].numel()
+        return test.error(vae.decode(posterior.sample()).sample, x, mask) + 1e-3 * posterior.kl().mean() / x[0].numel()
 
     fit("vae", vae, loss_of, steps=steps, peak=2e-3, work=work, seed=seed)
     return vae
+
+
+def sharpen_decoder(vae: AutoencoderKL, test: EyeTest, work: Path, seed: int, steps: int) -> None:
+    """The decoder alone goes on, with latents a little off, as the UNet's will be; the latents' meaning stays."""
+
+    def loss_of(rng: np.random.Generator) -> torch.Tensor:
+        x, mask = test.batch(rng)
+        with torch.no_grad():
+            latents = vae.encode(x).latent_dist.sample()
+            latents = latents + DECODER_NOISE / vae.config.scaling_factor * torch.randn_like(latents)
+        return test.error(vae.decode(latents).sample, x, mask)
+
+    decoder = torch.nn.ModuleDict({"decoder": vae.decoder, "post_quant_conv": vae.post_quant_conv})
+    fit("decoder", decoder, loss_of, steps=steps, peak=1e-3, work=work, seed=seed + 2)
 
 
 @torch.no_grad()
@@ -169,7 +197,7 @@ def make_denoiser(
 def export(
     out: Path, vae: AutoencoderKL, tokenizer: CLIPTokenizer, text_encoder: CLIPTextModel, unet: UNet2DConditionModel
 ) -> None:
-    """Writes the diffusers layout; UNet and VAE in fp16, the text encoder in fp32 with keys that both transformers 4 and 5 read."""
+    """Writes the diffusers layout: UNet and VAE in fp16, the text encoder in fp32, its keys as transformers 4 and 5 read them."""
     pipeline = StableDiffusionPipeline(
         vae=vae.half(),
         text_encoder=text_encoder,
@@ -212,11 +240,13 @@ def main() -> None:
         return max(64, round(number * float(arguments.steps_share)))
 
     torch.manual_seed(arguments.seed)
-    vae = make_vae(arguments.work, arguments.seed, share(VAE_STEPS))
+    test = EyeTest(arguments.seed)
+    vae = make_vae(test, arguments.work, arguments.seed, share(VAE_STEPS))
     tokenizer = make_tokenizer(known)
     text_encoder, unet = make_denoiser(
         vae, tokenizer, arguments.work, arguments.seed, known, share(UNET_STEPS), share(UNET_PICTURES)
     )
+    sharpen_decoder(vae, test, arguments.work, arguments.seed, share(DECODER_STEPS))
     export(arguments.out, vae, tokenizer, text_encoder, unet)
     print(f"made {arguments.out}")
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers.utils import logging
 
 from trainer.builtin.shapes import draw
 from trainer.builtin.shapes.judge import Judge, Verdict
@@ -21,7 +23,9 @@ JUDGE_PICTURES = 200
 
 def load_pipeline(base: Path) -> StableDiffusionPipeline:
     """The base as any user of diffusers loads it, in fp32, with the sampler that scores are stated for."""
-    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, torch_dtype=torch.float32)
+    logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, dtype=torch.float32)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -1,0 +1,115 @@
+"""A training that is ready for the loop, without store, pictures or run around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from google.protobuf.json_format import ParseDict
+
+from loramill import v1
+from store import open_store
+from tests.trainer.assignments import CREATED, JOB, SMALL_SPEC, merged
+from trainer.adapters.registry import Adapter, put_adapter
+from trainer.arena import Arena
+from trainer.cache import Cache
+from trainer.config import TrainConfig, read_config
+from trainer.data.buckets import Bucket
+from trainer.data.dataset import Example
+from trainer.data.order import Order
+from trainer.embeddings import Words
+from trainer.families.sd15 import Sd15Base
+from trainer.latents import Posterior
+from trainer.loop import Training
+from trainer.measurements import Measurement
+from trainer.optimizers import AdamW
+from trainer.prior import PriorExample
+
+CPU = torch.device("cpu")
+
+
+def config_of(change: dict[str, object] | None = None) -> TrainConfig:
+    """SMALL_SPEC with this change, read as the trainer reads it."""
+    assignment = v1.Assignment(
+        training_job=f"trainingJobs/{JOB}",
+        launch=1,
+        spec=ParseDict(merged(SMALL_SPEC, change or {}), v1.TrainingSpec()),
+        base_model=v1.BaseModel(name="baseModels/shapes", family="sd15"),
+    )
+    assignment.job_create_time.FromDatetime(CREATED)
+    return read_config(assignment)
+
+
+def example(number: int, caption: str = "a red star") -> Example:
+    return Example(
+        id=f"{number}.png@{number:064x}",
+        path=f"{number}.png",
+        sha256=f"{number:064x}",
+        file=Path(f"{number:064x}"),
+        width=64,
+        height=64,
+        bucket=Bucket(64, 64),
+        resize=(64, 64),
+        crop=(0, 0, 64, 64),
+        subset=0,
+        caption=caption,
+    )
+
+
+def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = None) -> tuple[Training, Adapter]:
+    """Four examples and four prior examples with random latents; the adapter at its beginning."""
+    config = config_of(change)
+    optimization = config.optimization
+    torch.manual_seed(1)
+    examples = [example(number, f"a {color} star") for number, color in enumerate(("red", "blue", "green", "red"))]
+    adapter = put_adapter(config, base)
+    arena = Arena(adapter.groups(config), CPU)
+    training = Training(
+        config=config,
+        base=base,
+        device=CPU,
+        examples=examples,
+        posteriors={
+            (one.id, mirrored): Posterior(torch.randn(4, 8, 8), torch.randn(4, 8, 8) - 3)
+            for one in examples
+            for mirrored in (False, True)
+        },
+        words=Words(
+            base,
+            Cache(open_store(f"file://{work}/")),
+            encoder_digest="e",
+            fingerprint="f",
+            trained=config.text_encoder.train,
+        ),
+        prior=[PriorExample(f"a {color} heart", torch.randn(4, 8, 8)) for color in ("red", "blue", "green", "red")],
+        order=Order(
+            buckets=[one.bucket for one in examples],
+            repeats=[1] * len(examples),
+            seed=optimization.seed,
+            batch_size=optimization.batch_size,
+            accumulation=optimization.gradient_accumulation,
+        ),
+        arena=arena,
+        optimizer=AdamW(arena, beta1=optimization.beta1, beta2=optimization.beta2),
+        steps=optimization.steps or 1,
+        warmup=0,
+    )
+    return training, adapter
+
+
+class Watched:
+    """Events that only listen."""
+
+    def __init__(self) -> None:
+        self.measurements: list[Measurement] = []
+
+    def wants_measurements(self, step: int) -> bool:
+        return step > 0
+
+    def measured(self, measurements: list[Measurement], trained_seconds: float) -> None:
+        assert trained_seconds > 0
+        self.measurements += measurements
+
+    def after_step(self, step: int, trained_seconds: float) -> None:
+        assert step > 0
+        assert trained_seconds > 0

@@ -1,0 +1,126 @@
+"""Which checkpoint a run goes on from: the highest that verifies, whichever run wrote it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from loramill import v1
+from store import ObjectStore, open_store
+from trainer.checkpoint import Checkpoint, choose, commit, job_sha256
+
+JOB = "a" * 64
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> ObjectStore:
+    return open_store(f"file://{tmp_path}/")
+
+
+def saved(runs: ObjectStore, launch: int, step: int, *, generation: int = 0, job: str = JOB) -> str:
+    """Commits a checkpoint whose only tensor is its step; the key of its folder."""
+    state = Checkpoint(
+        step=step,
+        generation=generation,
+        trained_seconds=step / 2,
+        numeric_fingerprint="here",
+        tensors={"values": torch.tensor([float(step)])},
+    )
+    commit(open_store(f"{runs.uri}{launch}/"), state, job)
+    return f"{launch}/checkpoints/{generation:03d}-{step:07d}/"
+
+
+def chosen(runs: ObjectStore) -> tuple[int, int] | None:
+    found = choose(runs, JOB)
+    return None if found is None else (found.generation, found.step)
+
+
+def overwrite(runs: ObjectStore, key: str, content: bytes) -> None:
+    runs.delete(key)
+    runs.put_new(key, content)
+
+
+def test_the_highest_generation_and_step_of_any_run(runs: ObjectStore) -> None:
+    assert choose(runs, JOB) is None
+    saved(runs, 1, 900)
+    saved(runs, 10, 20)
+    saved(runs, 2, 1000)
+    assert chosen(runs) == (0, 1000)
+    saved(runs, 3, 40, generation=1)
+    found = choose(runs, JOB)
+    assert found is not None
+    assert (found.generation, found.step, found.trained_seconds) == (1, 40, 20.0)
+    assert found.numeric_fingerprint == "here"
+    assert found.tensors["values"].tolist() == [40.0]
+
+
+def damaged_state(runs: ObjectStore, folder: str) -> None:
+    content = bytearray(runs.get(f"{folder}state.safetensors"))
+    content[-1] ^= 1
+    overwrite(runs, f"{folder}state.safetensors", bytes(content))
+
+
+def missing_state(runs: ObjectStore, folder: str) -> None:
+    runs.delete(f"{folder}state.safetensors")
+
+
+def half_a_manifest(runs: ObjectStore, folder: str) -> None:
+    overwrite(runs, f"{folder}manifest.json", runs.get(f"{folder}manifest.json")[:20])
+
+
+def manifest_of_a_later_version(runs: ObjectStore, folder: str) -> None:
+    manifest = json.loads(runs.get(f"{folder}manifest.json"))
+    overwrite(runs, f"{folder}manifest.json", json.dumps({**manifest, "schemaVersion": 99}).encode())
+
+
+def no_manifest(runs: ObjectStore, folder: str) -> None:
+    runs.delete(f"{folder}manifest.json")
+
+
+@pytest.mark.parametrize(
+    "spoil", [damaged_state, missing_state, half_a_manifest, manifest_of_a_later_version, no_manifest]
+)
+def test_one_that_does_not_verify_is_passed_over(spoil: object, runs: ObjectStore) -> None:
+    saved(runs, 1, 10)
+    spoil(runs, saved(runs, 1, 20))  # type: ignore[operator]
+    assert chosen(runs) == (0, 10)
+
+
+def test_one_of_another_job_is_passed_over(runs: ObjectStore) -> None:
+    saved(runs, 1, 10)
+    saved(runs, 1, 20, job="b" * 64)
+    assert chosen(runs) == (0, 10)
+
+
+def test_what_a_killed_process_left_half_written_gives_way(runs: ObjectStore) -> None:
+    runs.put_new("1/checkpoints/000-0000010/state.safetensors", b"half")
+    saved(runs, 1, 10)
+    assert chosen(runs) == (0, 10)
+
+
+def assignment(**change: object) -> v1.Assignment:
+    spec = v1.TrainingSpec(optimization=v1.OptimizationSpec(seed=1, steps=10))
+    given = {
+        "spec": spec,
+        "base_model": v1.BaseModel(digest="b"),
+        "dataset_manifest_uri": "file:///d",
+        "launch": 1,
+        **change,
+    }
+    return v1.Assignment(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"launch": 2, "run_uri": "file:///runs/2/"}, True),
+        ({"spec": v1.TrainingSpec(optimization=v1.OptimizationSpec(seed=2, steps=10))}, False),
+        ({"base_model": v1.BaseModel(digest="c")}, False),
+        ({"dataset_manifest_uri": "file:///e"}, False),
+    ],
+)
+def test_the_digest_of_a_job_is_over_all_that_the_numbers_depend_on(change: dict[str, object], same: bool) -> None:
+    assert (job_sha256(assignment()) == job_sha256(assignment(**change))) is same

@@ -1,0 +1,81 @@
+"""Assignment → configuration: every problem at once, nothing ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from loramill import v1
+from tests.trainer.small_training import config_of
+from trainer.config import read_config
+from trainer.errors import UserError
+
+
+def test_everything_that_a_bare_spec_lacks_is_named_at_once() -> None:
+    with pytest.raises(UserError) as raised:
+        read_config(v1.Assignment(base_model=v1.BaseModel(family="sd15")))
+    said = " ".join(raised.value.problems)
+    for field in (
+        "dataset.resolution",
+        "adapter.rank",
+        "adapter.alpha",
+        "adapter.targets",
+        "unet.learning_rate",
+        "optimization.steps nor optimization.epochs",
+        "optimization.batch_size",
+        "optimization.schedule",
+        "optimization.seed",
+        "previews.guidance_scale",
+    ):
+        assert field in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"optimization": {"precision": "PRECISION_FP16"}}, "optimization.precision fp16 is not supported"),
+        ({"adapter": {"type": "ADAPTER_TYPE_LOHA"}}, "adapter.type is not supported by this trainer; it can do: lora"),
+        ({"unet": {"train": False}}, "Neither unet.train nor text_encoder.train"),
+        ({"text_encoder": {"train": True}}, "text_encoder.learning_rate"),
+        ({"concept": {"prior_preservation": {"enabled": True}}}, "enabled without captions"),
+        ({"dataset": {"crop": "CROP_RANDOM"}}, "dataset.crop"),
+    ],
+)
+def test_what_this_trainer_cannot_do_is_refused_by_name(change: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config_of(change)
+
+
+def test_previews_say_the_activation_tag() -> None:
+    previews = {"prompts": [{"prompt": "a red [tag]", "negative_prompt": "no [tag]"}, {"prompt": "x", "seed": 9}]}
+    first, second = config_of({"previews": previews}).previews.prompts
+    assert (first.prompt, first.negative_prompt, first.seed) == ("a red lumi", "no lumi", 0)
+    assert second.seed == 9
+    unasked = config_of({"previews": {"prompts": []}}).previews.prompts
+    assert [(prompt.prompt, prompt.seed) for prompt in unasked] == [("lumi", 0), ("lumi", 1)]
+    wordless = {"previews": {"prompts": []}, "concept": {"activation_tag": ""}}
+    assert config_of(wordless).previews.prompts == ()
+
+
+@pytest.mark.parametrize(
+    ("prior", "class_words", "expected"),
+    [
+        ({}, "", None),
+        ({}, "dog", (("dog",), 16)),
+        ({"enabled": False}, "dog", None),
+        ({"captions": ["a", "b"]}, "dog", (("a", "b"), 16)),
+        ({"captions": [str(n) for n in range(20)]}, "", (tuple(str(n) for n in range(20)), 40)),
+        ({"captions": ["a"], "images": 3}, "", (("a",), 3)),
+    ],
+)
+def test_when_the_prior_is_preserved(
+    prior: dict[str, object], class_words: str, expected: tuple[tuple[str, ...], int] | None
+) -> None:
+    found = config_of({"concept": {"class_words": class_words, "prior_preservation": prior}}).prior
+    assert (None if found is None else (found.captions, found.images)) == expected
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config_of().output_name = "other"  # type: ignore[misc]
