@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service.keys import BaseKeys, TenantKeys, base_of_name, dataset_of_name, job_name
 from service.times import to_timestamp
 from store.records import uri_of

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service.executors import ExecutionState
 from service.times import to_datetime
 

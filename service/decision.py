@@ -13,7 +13,6 @@ from service.times import to_datetime
 
 if TYPE_CHECKING:
     from loramill import v1
-
     from service.causes import Cause
     from service.facts import JobFacts, LaunchFacts
     from service.retry import RetryPolicy

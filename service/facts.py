@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service.keys import RunKeys, TenantKeys, number_of
 from store.object_store import RecordError
 from store.records import read_record

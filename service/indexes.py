@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import structlog
-from loramill import v1
 
+from loramill import v1
 from service.keys import TenantKeys
 from store.object_store import AlreadyExists, RecordError
 from store.records import put_record, read_record

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service.causes import cause_of, causes_of, describe_exit
 from service.keys import job_name
 from service.retry import GiveUp, RetryPolicy, decide_retry

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loramill import v1
-
 from service.retry import GiveUp, decide_retry
 from service.times import to_timestamp
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import stamina
 import structlog
-from loramill import v1
 
+from loramill import v1
 from service import admission, indexes
 from service.assignments import assignment_of
 from service.decision import Finish, Launch, Observation, Record, Situation, Stop, Wait, Withdraw, decide, is_over
@@ -103,8 +103,8 @@ class Reconciler:
         self._queue.add(JobKey(tenant, job))
 
     def queue_position(self, tenant: str, job: str) -> int | None:
-        """From 1, the next to start; None if the job does not wait, or was not looked at yet."""
-        waiting = [JobKey(place.tenant, place.job) for place in admission.in_order(self._places.values())]
+        """From 1, the next to start; None if the job does not wait, or was not looked at yet. May be asked from any thread."""
+        waiting = [JobKey(place.tenant, place.job) for place in admission.in_order(list(self._places.values()))]
         key = JobKey(tenant, job)
         return waiting.index(key) + 1 if key in waiting else None
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loramill import v1
-
     from service.causes import Cause
 
 

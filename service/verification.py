@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loramill import v1
-
     from service.facts import JobFacts
     from store.object_store import ObjectStore
 

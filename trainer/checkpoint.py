@@ -10,13 +10,13 @@ import hashlib
 from dataclasses import dataclass
 
 import structlog
-from loramill import v1
 from safetensors.torch import load, save
 from torch import Tensor
 
-from store import AlreadyExists, NotFound, ObjectStore
+from loramill import v1
+from store import AlreadyExists, NotFound, ObjectStore, RecordError
 from store.digests import sha256_of
-from store.records import RecordError, put_record, read_record
+from store.records import put_record, read_record
 
 log = structlog.get_logger()
 

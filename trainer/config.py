@@ -11,8 +11,8 @@ from typing import Literal, TypeVar, cast
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from loramill import v1
 
+from loramill import v1
 from trainer.data.rules import CaptionRules, PictureRules, SubsetRules
 from trainer.errors import UserError
 

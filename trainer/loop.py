@@ -131,7 +131,9 @@ def _batch(training: Training, latents: list[Tensor], keys: list[tuple[str | int
 def training_batch(training: Training, visits: Sequence[Visit]) -> Batch:
     """The examples of these visits, with everything drawn."""
     seed, flip = training.config.optimization.seed, training.config.pictures.flip_probability
-    latents, keys, captions = [], [], []
+    latents: list[Tensor] = []
+    keys: list[tuple[str | int, ...]] = []
+    captions: list[str] = []
     for visit in visits:
         example, number = training.examples[visit.example_index], visit.visit_number
         mirrored = flip > 0 and bool(generator(seed, "flip", example.id, number).random() < flip)

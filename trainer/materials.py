@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loramill import v1
-
 from store import NotFound, open_store, split_uri
 from store.digests import manifest_digest, sha256_of
 from store.records import read_record

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from loramill import v1
 from PIL import Image
 from torch import Tensor
 
+from loramill import v1
 from store.digests import sha256_of
 from trainer.adapters.registry import Adapter
 from trainer.config import TrainConfig
@@ -101,7 +101,9 @@ class Saver:
         shown = thumbnail(picture(output.after[0])) if len(output.after) else None
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
 
-        def put(format_: v1.AdapterFormat.ValueType, ending: str, tensors: dict[str, Tensor], more: dict[str, str]) -> None:
+        def put(
+            format_: v1.AdapterFormat.ValueType, ending: str, tensors: dict[str, Tensor], more: dict[str, str]
+        ) -> None:
             metadata = adapter_metadata(self.config, provenance, self.examples, content_sha256(tensors))
             path = folder / f"{self.config.output_name}{ending}"
             write(path, tensors, {**metadata, **more})

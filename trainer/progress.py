@@ -14,10 +14,10 @@ from types import TracebackType
 import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToJson
-from loramill import v1
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from loramill import v1
 from store import AlreadyExists, ObjectStore, StoreError
 from store.records import put_status_record
 from trainer.logs import LogLines

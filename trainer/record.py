@@ -12,8 +12,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from loramill import v1
 
+from loramill import v1
 from store import AlreadyExists, ObjectStore, open_store
 from store.digests import sha256_of
 from store.records import put_record, read_record

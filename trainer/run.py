@@ -17,8 +17,8 @@ from types import FrameType
 import numpy as np
 import structlog
 import torch
-from loramill import v1
 
+from loramill import v1
 from store import open_store
 from trainer import checkpoint
 from trainer.adapters.lora import AdaptersOff
@@ -395,7 +395,9 @@ def run(
             examples=reading.examples,
             work=work,
         )
-        story = Story(config=config, reading=reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint)
+        story = Story(
+            config=config, reading=reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint
+        )
         events = RunEvents(
             config=config,
             record=record,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import yaml
-from loramill import v1
 
+from loramill import v1
 from store import ObjectStore
 from store.records import read_record
 from trainer.adapters.lora import LoraModule

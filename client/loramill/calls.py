@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import grpc
 
 from loramill import channel, errors
+from loramill.interrupts import off_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ class Calls:
     ) -> Answer:
         """One request, one answer."""
         try:
-            return method(request, timeout=timeout)
+            return off_main_thread(lambda: method(request, timeout=timeout))
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
 
@@ -70,7 +71,7 @@ class Calls:
     def upload(self, method: grpc.StreamUnaryMultiCallable[Request, Answer], requests: Iterator[Request]) -> Answer:
         """Many requests, one answer."""
         try:
-            return method(requests, timeout=LONG_SECONDS)
+            return off_main_thread(lambda: method(requests, timeout=LONG_SECONDS))
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
 
@@ -82,10 +83,11 @@ class Calls:
         timeout: float | None = None,
     ) -> Iterator[Answer]:
         """One request, many answers. Whoever stops iterating and closes the generator ends the call."""
-        call = method(request, timeout=timeout)
+        call = off_main_thread(lambda: method(request, timeout=timeout))
         try:
-            yield from call
+            while (answer := off_main_thread(lambda: next(call, None))) is not None:
+                yield answer
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
         finally:
-            call.cancel()
+            off_main_thread(call.cancel)

@@ -6,12 +6,12 @@ import itertools
 from pathlib import Path
 
 import pytest
-from loramill import v1
-from loramill.spec import read_spec
 from PIL import Image
 
 from deploy.examples.demo import dataset, demo, measure
 from deploy.examples.demo.measure import Numbers, Shares
+from loramill import v1
+from loramill.spec import read_spec
 from trainer.builtin.shapes import draw
 from trainer.builtin.shapes.judge import load_judge
 from trainer.builtin.shapes.judge_training import as_tensor

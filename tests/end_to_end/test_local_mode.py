@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from loramill import v1
-from loramill.client import Client
-from loramill.errors import ClientError
 from PIL import Image
 from safetensors.torch import load_file
 
+from loramill import v1
+from loramill.client import Client
+from loramill.errors import ClientError
 from tests.end_to_end.running import RunningService, wait_until
 from tests.trainer.tiny_base import make_tiny_base
 

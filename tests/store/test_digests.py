@@ -7,8 +7,8 @@ import itertools
 from pathlib import Path
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from store.digests import manifest_digest, sha256_of
 
 

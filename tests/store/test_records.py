@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from store import ObjectStore, RecordError, open_store, split_uri
 from store.files import FileStore
 from store.records import put_record, put_status_record, read_record, uri_of

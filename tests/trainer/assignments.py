@@ -126,7 +126,12 @@ def put_launch(assignment: v1.Assignment) -> str:
 
 
 def write_assignment(
-    folder: Path, base: Path, dataset: dict[str, bytes], change: dict[str, object] | None = None, *, family: str = "sd15"
+    folder: Path,
+    base: Path,
+    dataset: dict[str, bytes],
+    change: dict[str, object] | None = None,
+    *,
+    family: str = "sd15",
 ) -> str:
     """Launch 1 of the only job in a folder, with its base and dataset: its URI."""
     place = Place(folder)

@@ -40,7 +40,10 @@ def finished(jobs: Jobs) -> Job:
             "adapter": {"targets": "ADAPTER_TARGETS_ALL", "conv_rank": 2, "conv_alpha": 3},
             "unet": {"learning_rate": 1e-2},
             "text_encoder": {"train": True, "learning_rate": 1e-2},
-            "previews": {"every_steps": 4, "prompts": [{"prompt": "a red [tag]"}, {"prompt": "a blue star", "seed": 5}]},
+            "previews": {
+                "every_steps": 4,
+                "prompts": [{"prompt": "a red [tag]"}, {"prompt": "a blue star", "seed": 5}],
+            },
             "outputs": {"save_every": 4},
         },
     )

@@ -50,9 +50,7 @@ def test_steps_as_torch_does(largest: float) -> None:
     arena = laid(mine)
     optimizer = AdamW(arena, beta1=0.9, beta2=0.99)
     reference = torch.optim.AdamW(
-        [
-            {"params": list(theirs[name].values()), "lr": RATES[name], "weight_decay": DECAYS[name]} for name in SHAPES
-        ],
+        [{"params": list(theirs[name].values()), "lr": RATES[name], "weight_decay": DECAYS[name]} for name in SHAPES],
         betas=(0.9, 0.99),
         fused=True,
     )
@@ -99,7 +97,9 @@ def test_everything_is_a_view_of_the_arena() -> None:
 
 
 def test_a_restored_state_goes_on_as_if_never_interrupted() -> None:
-    def trained_from(trained: dict[str, dict[str, torch.nn.Parameter]], arena: Arena, optimizer: AdamW, *steps: int) -> None:
+    def trained_from(
+        trained: dict[str, dict[str, torch.nn.Parameter]], arena: Arena, optimizer: AdamW, *steps: int
+    ) -> None:
         for step in steps:
             arena.zero_gradients()
             loss(trained, step).backward()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -11,6 +12,7 @@ from loramill import v1
 from store import ObjectStore, StoreUnavailable
 from store.files import FileStore
 from tests.trainer.jobs import Job, Jobs, small_dataset
+from tests.trainer.tiny_base import tiny_unet
 from trainer import run
 from trainer.__main__ import main
 from trainer.loop import Training
@@ -72,8 +74,6 @@ def test_what_this_trainer_cannot_do(jobs: Jobs) -> None:
 
 def put_base(jobs: Jobs, base: Path, name: str, change: object) -> None:
     """A copy of `base`, changed before it is imported."""
-    from shutil import copytree
-
     folder = copytree(base, jobs.place.folder / f"made {name}")
     change(folder)  # type: ignore[operator]
     jobs.place.put_base(name, folder)
@@ -125,9 +125,8 @@ def other_schedule(folder: Path) -> None:
     path.write_text(path.read_text().replace("scaled_linear", "squaredcos_cap_v2"))
 
 
-def of_other_width(folder: Path) -> None:
-    path = folder / "unet/config.json"
-    path.write_text(path.read_text().replace('"in_channels": 4', '"in_channels": 9'))
+def for_inpainting(folder: Path) -> None:
+    tiny_unet(in_channels=9).save_pretrained(folder / "unet")
 
 
 @pytest.mark.parametrize(
@@ -139,7 +138,7 @@ def of_other_width(folder: Path) -> None:
         (not_safetensors, "unet"),
         (of_another_shape, "vae"),
         (other_schedule, "squaredcos_cap_v2"),
-        (of_other_width, "unet"),
+        (for_inpainting, "UNet takes 9 channels"),
     ],
 )
 def test_a_base_that_is_not_whole(change: object, named: str, jobs: Jobs, tiny_base: Path) -> None:
@@ -170,7 +169,7 @@ def test_a_base_with_a_rescaled_schedule_is_trained_on_as_it_is(
 
 
 def test_a_store_that_cannot_be_read(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(store: ObjectStore, key: str, path: Path) -> None:
+    def refuse(store: ObjectStore, key: str, _: Path) -> None:
         raise StoreUnavailable(f"{store.uri}{key} could not be used: no answer")
 
     monkeypatch.setattr(FileStore, "fetch", refuse)
@@ -202,7 +201,9 @@ def test_a_store_that_cannot_be_written_any_more(
     assert not (job.run_folder / "end.json").exists()
 
 
-@pytest.mark.parametrize("arguments", [[], ["file:///nowhere/a.json", "b"], ["file:///nowhere/a.json"], ["gopher://x/y"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["file:///nowhere/a.json", "b"], ["file:///nowhere/a.json"], ["gopher://x/y"]]
+)
 def test_no_assignment(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) != 0
     said = capfd.readouterr().err

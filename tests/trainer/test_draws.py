@@ -28,7 +28,8 @@ def test_streams_are_independent_of_what_was_drawn_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [(8, "noise", "a", 1), (7, "timestep", "a", 1), (7, "noise", "b", 1), (7, "noise", "a", "1"), (7, "noise", "a1")]
+    "other",
+    [(8, "noise", "a", 1), (7, "timestep", "a", 1), (7, "noise", "b", 1), (7, "noise", "a", "1"), (7, "noise", "a1")],
 )
 def test_every_part_of_the_key_counts(other: tuple[int, str, str]) -> None:
     assert generator(7, "noise", "a", 1).random() != generator(*other).random()

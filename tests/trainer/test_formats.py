@@ -161,7 +161,11 @@ def test_no_caption_stands_in_the_metadata_unless_it_may() -> None:
 
 def test_the_same_adapter_gives_the_same_bytes(tmp_path: Path) -> None:
     """safetensors itself writes metadata in an order of chance."""
-    tensors = {"b.alpha": torch.tensor(2.0), "a.weight": torch.ones(3, 5), "c.weight": torch.zeros(2, dtype=torch.bfloat16)}
+    tensors = {
+        "b.alpha": torch.tensor(2.0),
+        "a.weight": torch.ones(3, 5),
+        "c.weight": torch.zeros(2, dtype=torch.bfloat16),
+    }
     metadata = {f"key {number}": "ä" * number for number in range(20)}
     contents = set()
     for number in range(4):

@@ -74,7 +74,9 @@ def test_a_step_is_the_step_written_out(prediction_type: str, gamma: float, base
     base.prediction_type = prediction_type
     training, adapter = new_training(base, tmp_path, {**CHANGE, "loss": {"min_snr_gamma": gamma}})
     scatter(training)
-    parameters = {f"{module.name} {part}": getattr(module, part) for module in adapter.modules for part in ("down", "up")}
+    parameters = {
+        f"{module.name} {part}": getattr(module, part) for module in adapter.modules for part in ("down", "up")
+    }
     loss = written_out_loss(training, prediction_type, gamma)
     expected = float(loss.detach())
     gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
@@ -85,7 +87,9 @@ def test_a_step_is_the_step_written_out(prediction_type: str, gamma: float, base
     (measured,) = events.measurements
     assert measured.loss == pytest.approx(expected, rel=1e-5)
     for name, parameter in parameters.items():
-        torch.testing.assert_close(parameter.grad, gradients[name], rtol=1e-5, atol=1e-5 * float(gradients[name].abs().max()))
+        torch.testing.assert_close(
+            parameter.grad, gradients[name], rtol=1e-5, atol=1e-5 * float(gradients[name].abs().max())
+        )
         assert gradients[name].abs().max() > 0, f"{name} is not trained"
     norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
     assert measured.gradient_norm == pytest.approx(float(norm), rel=1e-4)
@@ -99,7 +103,9 @@ def test_a_step_is_the_step_written_out(prediction_type: str, gamma: float, base
         torch.testing.assert_close(parameters[name].detach(), tensor.detach(), rtol=1e-5, atol=1e-6)
 
 
-def by_visit(training: Training, batch_size: int, accumulation: int) -> dict[tuple[int, int], tuple[Tensor, Tensor, int, str]]:
+def by_visit(
+    training: Training, batch_size: int, accumulation: int
+) -> dict[tuple[int, int], tuple[Tensor, Tensor, int, str]]:
     """What every visit of the first two epochs sees."""
     order = Order(
         buckets=[one.bucket for one in training.examples],

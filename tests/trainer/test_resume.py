@@ -34,9 +34,14 @@ def uninterrupted(jobs: Jobs) -> Job:
 
 
 def weights(job: Job) -> dict[int, str]:
-    """SHA-256 of the adapter's files by format, without pictures and report."""
+    """SHA-256 of the adapter's files by format."""
     formats = (v1.ADAPTER_FORMAT_KOHYA, v1.ADAPTER_FORMAT_DIFFUSERS)
     return {file.format: file.sha256 for file in job.adapter().files if file.format in formats}
+
+
+def contact_sheet(job: Job) -> str:
+    (found,) = (file.sha256 for file in job.adapter().files if file.format == v1.ADAPTER_FORMAT_CONTACT_SHEET)
+    return found
 
 
 def kill_after_first_checkpoint(job: Job) -> None:
@@ -96,6 +101,7 @@ def test_the_next_launch_of_a_preempted_job_goes_on(
     assert '"step": 11, "event": "resumed"' in second.log()
     assert second.adapter().tensors_sha256 == uninterrupted.adapter().tensors_sha256
     assert not set(weights(second).values()) & set(weights(uninterrupted).values())
+    assert contact_sheet(second) == contact_sheet(uninterrupted), "its first pictures are without the adapter, as ever"
     assert second.end.trained_seconds > first.end.trained_seconds
 
     chunks = second.metric_chunks()

@@ -68,9 +68,7 @@ def test_a_cancelled_job_keeps_a_partial_adapter(jobs: Jobs, monkeypatch: pytest
     assert sample("step_seconds_sum") == pytest.approx(job.end.trained_seconds, rel=0.2)
 
 
-@pytest.mark.parametrize(
-    ("cancelled", "exit_code"), [(False, v1.EXIT_CODE_PREEMPTED), (True, v1.EXIT_CODE_CANCELLED)]
-)
+@pytest.mark.parametrize(("cancelled", "exit_code"), [(False, v1.EXIT_CODE_PREEMPTED), (True, v1.EXIT_CODE_CANCELLED)])
 def test_stopped_before_the_first_step_there_is_nothing_to_keep(
     cancelled: bool, exit_code: int, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -43,7 +45,7 @@ def test_the_unet_of_sd15(targets: Targets, count: int, spatial: int, unet_layer
 def test_each_choice_of_targets_holds_the_one_before(unet_layers: dict[str, Layer]) -> None:
     names: tuple[Targets, ...] = ("attention", "attention_mlp", "transformer", "all")
     chosen = [set(unet_targets(unet_layers, targets)) for targets in names]
-    assert all(less < more for less, more in zip(chosen, chosen[1:], strict=False))
+    assert all(less < more for less, more in pairwise(chosen))
     assert not chosen[-1] & {"conv_in", "conv_out", "time_embedding.linear_1", "time_embedding.linear_2"}
 
 

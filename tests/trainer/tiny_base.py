@@ -12,10 +12,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from trainer.builtin.shapes.vocabulary import make_tokenizer
 
 
-def tiny_unet() -> UNet2DConditionModel:
+def tiny_unet(in_channels: int = 4) -> UNet2DConditionModel:
     """Two levels, so that there are down- and upsamplers, shortcuts, and attention in every block as in SD1.5."""
     return UNet2DConditionModel(
         sample_size=8,
+        in_channels=in_channels,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         block_out_channels=(32, 64),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -82,7 +83,7 @@ def inject(
         )
     modules = []
     for path in targets:
-        layer = network.get_submodule(path)
+        layer: Any = network.get_submodule(path)
         down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
         down.data = _initial_down(down.shape, seed, f"{network_name}.{path}").to(down.device)
         up.data = torch.zeros_like(up, dtype=torch.float32)

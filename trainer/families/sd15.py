@@ -36,8 +36,9 @@ def _network(kind: Any, folder: Path, **options: Any) -> Any:
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        why = str(error).partition(". ")[0].removesuffix(".")
         raise UserError(
-            f"The base model's {folder.name} cannot be loaded; import a complete sd15 base in safetensors ({error})."
+            f"The base model's {folder.name} cannot be loaded ({why}); import a complete sd15 base in safetensors."
         ) from error
     missing = sorted(found["missing_keys"])
     if missing:
@@ -103,7 +104,9 @@ class Sd15Base:
                     f"an sd15 base has one of {', '.join(allowed)}."
                 )
         if scheduler.get("trained_betas") is not None:
-            raise UserError("The base model's scheduler has trained_betas, which is not supported; use another base model.")
+            raise UserError(
+                "The base model's scheduler has trained_betas, which is not supported; use another base model."
+            )
 
     def _as_unet_type(self, _: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The UNet's inputs in its own number type, but for the timesteps: bfloat16 cannot count to 1000."""
@@ -132,7 +135,8 @@ class Sd15Base:
         return posterior.mean.cpu(), posterior.logvar.cpu()
 
     def scaled(self, latents: Tensor) -> Tensor:
-        return latents * self.vae.config.scaling_factor
+        factor: float = self.vae.config.scaling_factor
+        return latents * factor
 
     def count_tokens(self, caption: str) -> int:
         return len(self.tokenizer(caption, add_special_tokens=False).input_ids)

@@ -23,8 +23,6 @@ EXIT_USAGE = 2
 """What was given is wrong: the command line, the spec, the folder."""
 EXIT_UNREACHABLE = 3
 """No service answers."""
-EXIT_INTERRUPTED = 130
-"""Ctrl-C."""
 
 _USAGE_ERRORS = (errors.AddressError, errors.SpecError, errors.FolderError, errors.InvalidRequest)
 

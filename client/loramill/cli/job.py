@@ -113,7 +113,7 @@ def _follow(client: Client, name: str, output: Output, *, server_given: str | No
         return follow(client, name, stream_for(structured=output is not Output.TABLE))
     except KeyboardInterrupt:
         say(f"\nStopped watching; the job goes on. Follow it again with:\n  {again}")
-        raise typer.Exit(common.EXIT_INTERRUPTED) from None
+        raise  # typer ends the process with 130
     except Unreachable:
         say(f"The job may well go on without being watched. Follow it again with:\n  {again}")
         raise

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from loramill import v1
-
 from service.times import to_timestamp
 from store.object_store import ObjectStore
 from store.records import put_record, put_status_record

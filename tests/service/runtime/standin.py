@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 
 from loramill import v1
-
 from store.open import open_store
 from store.records import read_record
 from store.uris import split_uri

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service import indexes
 from service.reconciler import Reconciler
 from store.object_store import ObjectStore

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service import indexes
 from store.object_store import ObjectStore
 from store.records import put_record

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.executors import Execution, ExecutionState
 from service.facts import JobFacts, LaunchFacts
 from service.job import is_terminal, training_job

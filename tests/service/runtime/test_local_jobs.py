@@ -11,8 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.executors.local import REPOSITORY, LocalExecutor
 from service.executors.notes import read_note
 from service.executors.processes import ProcessIdentity

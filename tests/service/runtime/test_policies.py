@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.admission import Place, admitted, in_order
 from service.causes import CLAIM_LIMIT, Cause, Retry, cause_of, causes_of, describe_exit
 from service.executors import ABSENT, Execution, ExecutionState

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service import indexes
 from service.executors import Execution, ExecutorError
 from service.reconciler import Reconciler, ReconcilerSettings

@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from loramill import v1
 
+from loramill import v1
 from service.reconciler import Reconciler, ReconcilerSettings
 from store.files import FileStore
 from tests.service.runtime.world import (

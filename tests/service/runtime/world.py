@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from loramill import v1
-
 from service import indexes
 from service.executors import ABSENT, Execution, ExecutionState
 from service.facts import JobFacts, read_facts
