@@ -19,13 +19,14 @@ import structlog
 import torch
 
 from loramill import v1
-from store import NotFound, StoreError, open_store, split_uri
+from store import StoreError, open_store, split_uri
 from store.records import read_record
 from trainer.errors import OutOfMemory, StorageFailed, Superseded, TrainerError, UserError
+from trainer.events import StopSignal
 from trainer.logs import LogLines, set_up_logging
 from trainer.progress import Reporter
 from trainer.record import RunRecord
-from trainer.run import StopSignal, run
+from trainer.run import run
 from trainer.settings import TrainerSettings
 
 log = structlog.get_logger()
@@ -44,10 +45,7 @@ def _device(settings: TrainerSettings) -> torch.device:
 
 def _read_assignment(uri: str) -> v1.Assignment:
     root, key = split_uri(uri)
-    try:
-        assignment = read_record(open_store(root), key, v1.Assignment)
-    except NotFound:
-        assignment = None
+    assignment = read_record(open_store(root), key, v1.Assignment)
     if assignment is None:
         raise UserError(f"There is no assignment at {uri}.")
     return assignment

@@ -84,7 +84,7 @@ class Arena:
 
     def clip_gradients(self, largest: float) -> Tensor:
         """Scales the gradients down to the norm `largest` (0: leaves them) and returns their norm before, on the device."""
-        norm = torch.linalg.vector_norm(self.gradients)
+        norm: Tensor = torch.linalg.vector_norm(self.gradients)
         if largest > 0:
             self.gradients.mul_((largest / (norm + 1e-6)).clamp(max=1.0))
         return norm

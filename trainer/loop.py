@@ -190,13 +190,13 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
         optimization.batch_size * optimization.gradient_accumulation,
         len(training.base.alphas_cumprod),
     )
+    for network in networks:
+        network.train()
     for step in range(start, training.steps):
         began = time.monotonic()
         factor = rate_factor(optimization.schedule, step, training.steps, training.warmup)
         measurements.begin(step + 1, factor * training.arena.segments[0].learning_rate)
         training.arena.zero_gradients()
-        for network in networks:
-            network.train()
 
         # Every picture of the step weighs the same; beside each micro-batch goes one of what the base must not forget.
         batches = training.order.batches_at(step)
@@ -217,8 +217,6 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
         norm = training.arena.clip_gradients(optimization.max_gradient_norm)
         training.optimizer.step(factor)
         measurements.close(prior_loss, norm)
-        for network in networks:
-            network.eval()
 
         # The device is asked only when somebody wants to know.
         trained_seconds += time.monotonic() - began

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,6 +15,19 @@ from trainer.families.base import Base
 BATCH = 8
 
 
+@contextmanager
+def _not_training(base: Base) -> Iterator[None]:
+    """Without dropout. It is switched here and not in every step, since that walks through thousands of layers."""
+    modes = [(network, network.training) for network in base.networks.values()]
+    for network, _ in modes:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, was_training in modes:
+            network.train(was_training)
+
+
 def draw_previews(base: Base, config: PreviewConfig, side: int) -> np.ndarray:
     """One picture per prompt, (N, side, side, 3) floats in [0, 1], with the adapters as they stand.
 
@@ -21,20 +35,21 @@ def draw_previews(base: Base, config: PreviewConfig, side: int) -> np.ndarray:
     """
     pipeline = base.pipeline()
     pictures = []
-    for start in range(0, len(config.prompts), BATCH):
-        prompts = config.prompts[start : start + BATCH]
-        pictures.append(
-            pipeline(
-                prompt=[prompt.prompt for prompt in prompts],
-                negative_prompt=[prompt.negative_prompt for prompt in prompts],
-                height=side,
-                width=side,
-                num_inference_steps=config.inference_steps,
-                guidance_scale=config.guidance_scale,
-                generator=[torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts],
-                output_type="np",
-            ).images
-        )
+    with _not_training(base):
+        for start in range(0, len(config.prompts), BATCH):
+            prompts = config.prompts[start : start + BATCH]
+            pictures.append(
+                pipeline(
+                    prompt=[prompt.prompt for prompt in prompts],
+                    negative_prompt=[prompt.negative_prompt for prompt in prompts],
+                    height=side,
+                    width=side,
+                    num_inference_steps=config.inference_steps,
+                    guidance_scale=config.guidance_scale,
+                    generator=[torch.Generator("cpu").manual_seed(prompt.seed) for prompt in prompts],
+                    output_type="np",
+                ).images
+            )
     return np.concatenate(pictures) if pictures else np.zeros((0, side, side, 3), dtype=np.float32)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
 
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from loramill import v1
-from store import AlreadyExists, ObjectStore, StoreError
+from store import ObjectStore, StoreError
 from store.records import put_status_record
 from trainer.logs import LogLines
 from trainer.record import now
@@ -145,13 +144,11 @@ class Reporter:
             self._lines.drop(len(lines))
 
     def _put_next(self, kind: str, ending: str, content: bytes) -> None:
-        """The next chunk of a kind. A number may be taken by a write of ours that was told to have failed: then the one after
-        it, since readers can do with a step twice, but not without it."""
-        while True:
-            number = self._chunks[kind]
-            self._chunks[kind] += 1
-            with suppress(AlreadyExists):
-                return self._run.put_new(f"{kind}/{number:06d}{ending}", content)
+        """The next chunk of a kind. A failed write uses its number up, since it may have been done without an answer: readers
+        can do with a step twice, but not without it."""
+        number = self._chunks[kind]
+        self._chunks[kind] += 1
+        self._run.put_new(f"{kind}/{number:06d}{ending}", content)
 
 
 class _Bar:

@@ -27,7 +27,7 @@ def off_main_thread(work: Callable[[], Result]) -> Result:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (handed on to the thread that waits)
             future.set_exception(error)
 
     threading.Thread(target=run, name="loramill-call", daemon=True).start()

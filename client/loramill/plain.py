@@ -38,8 +38,18 @@ def dump_yaml_list(messages: Iterable[Message]) -> str:
     return _dump([to_plain(message) for message in messages])
 
 
+class _Dumper(yaml.SafeDumper):
+    """Escapes what does not print: PyYAML else writes U+0085 bare, and reads it as a line's end."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
 def _dump(value: object) -> str:
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+    return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _value(field: FieldDescriptor, value: Any) -> Any:

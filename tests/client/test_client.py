@@ -3,11 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from loramill import errors, v1
+from loramill.calls import Calls
 from loramill.channel import REPEATABLE, address_or_default, service_config
 from loramill.client import Client
 from loramill.folder import select_files
@@ -283,3 +285,37 @@ def test_a_proxy_is_not_used_on_this_machine(service: FakeService, monkeypatch: 
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with Client(service.address) as client:
         assert list(client.list_datasets()) == []
+
+
+class _Call:
+    """A stream that notes which thread touches it."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def __call__(self, _: object, **__: object) -> _Call:
+        self._note()
+        return self
+
+    def __next__(self) -> str:
+        self._note()
+        return "answer"
+
+    def cancel(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        self.threads.append(threading.current_thread())
+
+
+def test_the_main_thread_never_enters_grpc(service: FakeService) -> None:
+    call = _Call()
+    calls = Calls(service.address)
+    calls.unary(call, "request")
+    calls.upload(call, iter(()))
+    stream = calls.stream(call, "request")
+    assert next(stream) == "answer"
+    stream.close()
+    calls.close()
+    assert len(call.threads) == 5
+    assert threading.main_thread() not in call.threads

@@ -144,4 +144,4 @@ class Jobs:
 
     def new(self, name: str, change: dict[str, object] | None = None, **options: object) -> Job:
         """A job that was never run. `options` as `Place.put_job` takes them."""
-        return Job(self.place.put_job(name, change, **options))  # type: ignore[arg-type]
+        return Job(self.place.put_job(name, change, **options))

@@ -56,10 +56,10 @@ def test_steps_as_torch_does(largest: float) -> None:
     )
     for step in range(5):
         arena.zero_gradients()
-        loss(mine, step).backward()  # type: ignore[no-untyped-call]
+        loss(mine, step).backward()
         norm = arena.clip_gradients(largest)
         reference.zero_grad()
-        loss(theirs, step).backward()  # type: ignore[no-untyped-call]
+        loss(theirs, step).backward()
         expected = torch.nn.utils.clip_grad_norm_(flat(theirs), largest or float("inf"))
         torch.testing.assert_close(norm, expected)
         for one, other in zip(flat(mine), flat(theirs), strict=True):
@@ -86,7 +86,7 @@ def test_everything_is_a_view_of_the_arena() -> None:
     start = 0
     for _ in range(3):
         arena.zero_gradients()
-        loss(trained, 0).backward()  # type: ignore[no-untyped-call]
+        loss(trained, 0).backward()
         start = 0
         for parameter in flat(trained):
             assert parameter.grad is not None
@@ -102,7 +102,7 @@ def test_a_restored_state_goes_on_as_if_never_interrupted() -> None:
     ) -> None:
         for step in steps:
             arena.zero_gradients()
-            loss(trained, step).backward()  # type: ignore[no-untyped-call]
+            loss(trained, step).backward()
             optimizer.step(1.0)
 
     whole = parameters()

@@ -38,7 +38,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
     class KeptCache(Cache):
         def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments)  # type: ignore[arg-type]
+            super().__init__(*arguments)
             kept.caches.append(self)
 
     def look(training: Training, *_: object) -> float:

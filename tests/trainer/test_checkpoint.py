@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,8 @@ def overwrite(runs: ObjectStore, key: str, content: bytes) -> None:
 def test_the_highest_generation_and_step_of_any_run(runs: ObjectStore) -> None:
     assert choose(runs, JOB) is None
     saved(runs, 1, 900)
-    saved(runs, 10, 20)
     saved(runs, 2, 1000)
+    saved(runs, 9, 20)
     assert chosen(runs) == (0, 1000)
     saved(runs, 3, 40, generation=1)
     found = choose(runs, JOB)
@@ -83,9 +84,9 @@ def no_manifest(runs: ObjectStore, folder: str) -> None:
 @pytest.mark.parametrize(
     "spoil", [damaged_state, missing_state, half_a_manifest, manifest_of_a_later_version, no_manifest]
 )
-def test_one_that_does_not_verify_is_passed_over(spoil: object, runs: ObjectStore) -> None:
+def test_one_that_does_not_verify_is_passed_over(spoil: Callable[[ObjectStore, str], None], runs: ObjectStore) -> None:
     saved(runs, 1, 10)
-    spoil(runs, saved(runs, 1, 20))  # type: ignore[operator]
+    spoil(runs, saved(runs, 1, 20))
     assert chosen(runs) == (0, 10)
 
 
@@ -110,7 +111,7 @@ def assignment(**change: object) -> v1.Assignment:
         "launch": 1,
         **change,
     }
-    return v1.Assignment(**given)  # type: ignore[arg-type]
+    return v1.Assignment(**given)
 
 
 @pytest.mark.parametrize(

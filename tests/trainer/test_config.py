@@ -78,4 +78,4 @@ def test_when_the_prior_is_preserved(
 
 def test_a_configuration_is_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config_of().output_name = "other"  # type: ignore[misc]
+        config_of().output_name = "other"

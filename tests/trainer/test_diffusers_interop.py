@@ -29,27 +29,21 @@ def _assert_all_arrived(pipeline: StableDiffusionPipeline, tensors: dict[str, to
     assert all(tensor.abs().sum() > 0 for tensor in arrived)
 
 
-def drawn_by_diffusers(base: Path, job: Job, file: Path | None) -> np.ndarray:
-    """The job's previews, (N, side, side, 3) floats in [0, 1], by an unmodified pipeline and one call for each."""
-    torch.set_num_threads(1)
-    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, local_files_only=True)
-    pipeline.set_progress_bar_config(disable=True)
-    if file is not None:
-        pipeline.load_lora_weights(file)
-        _assert_all_arrived(pipeline, load_file(file))
-    config = read_config(job.assignment)
+def drawn_by_diffusers(pipeline: StableDiffusionPipeline, job: Job) -> np.ndarray:
+    """The job's previews, (N, side, side, 3) floats in [0, 1], one call for each."""
+    previews = read_config(job.assignment).previews
     pictures = [
         pipeline(
             prompt.prompt,
             negative_prompt=prompt.negative_prompt,
             height=64,
             width=64,
-            num_inference_steps=config.previews.inference_steps,
-            guidance_scale=config.previews.guidance_scale,
+            num_inference_steps=previews.inference_steps,
+            guidance_scale=previews.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(prompt.seed),
             output_type="np",
         ).images[0]
-        for prompt in config.previews.prompts
+        for prompt in previews.prompts
     ]
     return np.stack(pictures)
 
@@ -57,21 +51,21 @@ def drawn_by_diffusers(base: Path, job: Job, file: Path | None) -> np.ndarray:
 @pytest.fixture
 def drawn_by_trainer(monkeypatch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
     """The floats behind the trainer's previews, by step."""
-    from trainer import run
+    from trainer.events import RunEvents
 
     drawn: dict[int, np.ndarray] = {}
-    draw = run.RunEvents.draw
+    draw = RunEvents.draw
 
-    def draw_and_keep(events: run.RunEvents, step: int) -> None:
+    def draw_and_keep(events: RunEvents, step: int) -> None:
         draw(events, step)
         drawn[step] = events.story.previews[step]
 
-    monkeypatch.setattr(run.RunEvents, "draw", draw_and_keep)
+    monkeypatch.setattr(RunEvents, "draw", draw_and_keep)
     return drawn
 
 
 CASES = {
-    "alpha is not rank": {"adapter": {"rank": 4, "alpha": 6}},
+    "alpha is not rank, with dropout": {"adapter": {"rank": 4, "alpha": 6, "dropout": 0.3}},
     "text encoder too, convolutions of another rank": {
         "adapter": {"targets": "ADAPTER_TARGETS_ALL", "rank": 4, "alpha": 2, "conv_rank": 2, "conv_alpha": 3},
         "text_encoder": {"train": True, "learning_rate": 1e-2},
@@ -100,10 +94,15 @@ def test_diffusers_draws_the_same_picture_with_either_file(
     assert job.run() == 0
     before, after = drawn_by_trainer[0], drawn_by_trainer[3]
     assert np.abs(after - before).max() > 0.02, "the adapter must be seen, or the test proves nothing"
-    np.testing.assert_allclose(drawn_by_diffusers(tiny_base, job, None), before, atol=1e-4)
 
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_base, safety_checker=None, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    np.testing.assert_allclose(drawn_by_diffusers(pipeline, job), before, atol=1e-4)
     for name in ("adapter.safetensors", "adapter.diffusers.safetensors"):
-        np.testing.assert_allclose(drawn_by_diffusers(tiny_base, job, job.file(name)), after, atol=1e-4)
+        pipeline.load_lora_weights(job.file(name))
+        _assert_all_arrived(pipeline, load_file(job.file(name)))
+        np.testing.assert_allclose(drawn_by_diffusers(pipeline, job), after, atol=1e-4)
+        pipeline.unload_lora_weights()
 
 
 def test_the_strength_is_in_every_loader_s_reach(finished: Job) -> None:

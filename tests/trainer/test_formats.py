@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from loramill import v1
+from tests.trainer.assignments import CREATED
 from tests.trainer.jobs import Job
 from tests.trainer.small_training import config_of, example
 from trainer.config import TrainConfig
@@ -83,6 +84,7 @@ def test_the_header_that_other_tools_read(finished: Job) -> None:
     assert metadata["modelspec.implementation"] == "diffusers"
     assert metadata["modelspec.title"] == "adapter"
     assert metadata["modelspec.date"] == "2026-01-02T03:04:05"
+    assert float(metadata["ss_training_started_at"]) == CREATED.timestamp(), "the job's time, not the clock's"
     assert metadata["modelspec.resolution"] == "64x64"
     assert metadata["modelspec.prediction_type"] == "epsilon"
     assert metadata["modelspec.trigger_phrase"] == "lumi"

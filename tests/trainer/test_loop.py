@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -28,9 +29,18 @@ CHANGE: dict[str, object] = {
 }
 
 
-@pytest.fixture
-def base(tiny_base: Path) -> Sd15Base:
+PRIOR: dict[str, object] = {"concept": {"prior_preservation": {"captions": ["a red heart"], "weight": 0.5}}}
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_base: Path) -> Sd15Base:
     return Sd15Base(tiny_base, CPU, torch.float32)
+
+
+@pytest.fixture
+def base(loaded: Sd15Base) -> Sd15Base:
+    """A copy, since each test puts its own adapter into it."""
+    return copy.deepcopy(loaded)
 
 
 def scatter(training: Training, size: float = 0.02) -> None:
@@ -51,13 +61,13 @@ def written_out_loss(training: Training, prediction_type: str, gamma: float) -> 
             posterior = training.posteriors[one.id, False]
             standard = generator(SEED, "posterior", one.id, number).standard_normal((4, 8, 8), dtype=np.float32)
             latent = posterior.mean + (0.5 * posterior.logvar).exp() * torch.from_numpy(standard)
-            latents.append(latent * base.vae.config.scaling_factor)  # type: ignore[attr-defined]
+            latents.append(latent * base.vae.config.scaling_factor)
             drawn = generator(SEED, "noise", one.path, one.id, number).standard_normal((4, 8, 8), dtype=np.float32)
             noise.append(torch.from_numpy(drawn))
             timesteps.append(int(generator(SEED, "timestep", one.path, one.id, number).integers(1000)))
             captions.append(f"lumi, {one.caption}")
         x0, eps, t = torch.stack(latents), torch.stack(noise), torch.tensor(timesteps)
-        tokens = base.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids  # type: ignore[attr-defined]
+        tokens = base.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
         predicted = base.unet(scheduler.add_noise(x0, eps, t), t, base.text_encoder(tokens)[0]).sample
         wanted = eps if prediction_type == "epsilon" else scheduler.get_velocity(x0, eps, t)
         losses = torch.nn.functional.mse_loss(predicted, wanted, reduction="none").mean((1, 2, 3))
@@ -143,6 +153,28 @@ def test_what_a_visit_sees_does_not_depend_on_the_micro_batch(base: Sd15Base, tm
     assert {seen[3] == "" for seen in large.values()} == {True, False}, "some captions are dropped"
 
 
+def test_nor_does_what_a_step_learns(base: Sd15Base, tmp_path: Path) -> None:
+    """Three pictures are a short micro-batch of four, or one of two and a short one: each counts a third."""
+    training, _ = new_training(
+        base, tmp_path, {**CHANGE, **PRIOR, "optimization": {"steps": 1, "max_gradient_norm": 0}}
+    )
+    scatter(training)
+    values, learned = training.arena.values.detach().clone(), []
+    for batch_size, accumulation in ((4, 1), (2, 2)):
+        training.arena.values.detach().copy_(values)
+        optimization = dataclasses.replace(
+            training.config.optimization, batch_size=batch_size, gradient_accumulation=accumulation
+        )
+        order = Order(buckets=["one"] * 3, repeats=[1] * 3, seed=SEED, batch_size=batch_size, accumulation=accumulation)
+        config = dataclasses.replace(training.config, optimization=optimization)
+        events = Watched()
+        train(dataclasses.replace(training, config=config, order=order), 0, 0.0, events)
+        (measured,) = events.measurements
+        learned.append((training.arena.gradients.clone(), measured.loss, measured.prior_loss))
+    torch.testing.assert_close(learned[0][0], learned[1][0], rtol=1e-4, atol=1e-7)
+    assert learned[0][1:] == pytest.approx(learned[1][1:], rel=1e-5)
+
+
 def joined(batches: list[Batch]) -> tuple[Tensor, Tensor, list[int], list[str]]:
     return (
         torch.cat([batch.latents for batch in batches]),
@@ -150,9 +182,6 @@ def joined(batches: list[Batch]) -> tuple[Tensor, Tensor, list[int], list[str]]:
         [timestep for batch in batches for timestep in batch.host_timesteps],
         [caption for batch in batches for caption in batch.captions],
     )
-
-
-PRIOR: dict[str, object] = {"concept": {"prior_preservation": {"captions": ["a red heart"], "weight": 0.5}}}
 
 
 def test_nor_does_what_a_step_sees_of_the_prior(base: Sd15Base, tmp_path: Path) -> None:
@@ -183,7 +212,7 @@ def test_the_prior_pulls_a_changed_adapter_back_to_the_base(base: Sd15Base, tmp_
     for _ in range(4):
         training.arena.zero_gradients()
         loss = prior_losses(training, batch, off).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         training.arena.values.detach().sub_(training.arena.gradients / training.arena.gradients.norm() * 0.1)
         losses.append(float(loss.detach()))
     assert losses == sorted(losses, reverse=True)
@@ -209,7 +238,7 @@ def test_the_prior_has_its_weight_in_the_step(base: Sd15Base, tmp_path: Path) ->
     off = AdaptersOff(list(base.networks.values()))
     prior = sum(prior_losses(training, prior_batch(training, 0, place), off).mean() for place in range(2)) / 2
     assert isinstance(prior, Tensor)
-    prior.backward()  # type: ignore[no-untyped-call]
+    prior.backward()
     assert told == pytest.approx(float(prior.detach()), rel=1e-5)
     expected = gradients["without"] + 0.5 * training.arena.gradients
     torch.testing.assert_close(gradients["with"], expected, rtol=1e-4, atol=1e-6)

@@ -53,7 +53,7 @@ def test_min_snr_weighs_down_what_has_little_noise() -> None:
     ],
 )
 def test_rates(schedule: str, step: int, warmup: int, factor: float) -> None:
-    assert rate_factor(schedule, step, 100, warmup) == pytest.approx(factor, rel=1e-3)  # type: ignore[arg-type]
+    assert rate_factor(schedule, step, 100, warmup) == pytest.approx(factor, rel=1e-3)
 
 
 def test_warmup_is_a_twentieth_and_at_most_a_hundred_steps() -> None:

@@ -72,8 +72,8 @@ def test_status_and_measurements(runs: ObjectStore, store: ObjectStore) -> None:
 def test_it_writes_by_itself(store: ObjectStore) -> None:
     with Reporter(store, LogLines(), 0.01) as reporter:
         tell(reporter, 1)
-        eventually(lambda: any(store.list("metrics/")))
-        assert reporter.unstored == []
+        eventually(lambda: not reporter.unstored)
+        assert [info.key for info in store.list("metrics/")] == ["metrics/000001.json"]
 
 
 def test_a_step_that_was_done_twice_counts_once(runs: ObjectStore) -> None:
@@ -115,7 +115,7 @@ class Unanswered:
 
 def test_a_write_without_an_answer_loses_nothing(runs: ObjectStore, store: ObjectStore) -> None:
     lines = LogLines()
-    with Reporter(Unanswered(store, 3), lines, NEVER) as reporter:  # type: ignore[arg-type]
+    with Reporter(Unanswered(store, 3), lines, NEVER) as reporter:
         for step in (1, 2, 3):
             lines.keep(None, "info", {"event": f"line {step}"})
             tell(reporter, step)

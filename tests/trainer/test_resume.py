@@ -16,10 +16,11 @@ import pytest
 from loramill import v1
 from tests.trainer.assignments import CREATED
 from tests.trainer.jobs import SETTINGS, Job, Jobs
-from trainer import run
+from trainer.events import RunEvents
 
 STEPS = 30
 SPEC: dict[str, object] = {
+    "adapter": {"dropout": 0.1},
     "optimization": {"steps": STEPS, "batch_size": 1},
     "checkpoints": {"every_steps": 3},
     "previews": {"inference_steps": 2},
@@ -111,15 +112,15 @@ def test_the_next_launch_of_a_preempted_job_goes_on(
 
 def signal_once_asked_about(patch: pytest.MonkeyPatch, step: int) -> None:
     """SIGTERM comes at the worst moment: just after the trainer decided whether to read the step's measurements."""
-    asked = run.RunEvents.wants_measurements
+    asked = RunEvents.wants_measurements
 
-    def ask(events: run.RunEvents, at: int) -> bool:
+    def ask(events: RunEvents, at: int) -> bool:
         answer = asked(events, at)
         if at == step:
             os.kill(os.getpid(), signal.SIGTERM)
         return answer
 
-    patch.setattr(run.RunEvents, "wants_measurements", ask)
+    patch.setattr(RunEvents, "wants_measurements", ask)
 
 
 def test_a_resume_on_another_machine_says_so(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from loramill import v1
 from store import open_store
 from store.records import put_record
 from tests.trainer.jobs import Job, Jobs
-from trainer import checkpoint, record, run
+from trainer import checkpoint, preparation, record, run
 from trainer.metrics import TrainerMetrics
 
 
@@ -24,20 +25,20 @@ def terminate_after_checkpoint(patch: pytest.MonkeyPatch) -> None:
     commit = checkpoint.commit
 
     def commit_and_signal(*arguments: object) -> None:
-        commit(*arguments)  # type: ignore[arg-type]
+        commit(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
     patch.setattr(checkpoint, "commit", commit_and_signal)
 
 
 def terminate_while_encoding(patch: pytest.MonkeyPatch) -> None:
-    encode = run.encode_examples
+    encode = preparation.encode_examples
 
     def signal_and_encode(*arguments: object, **options: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
-        return encode(*arguments, **options)  # type: ignore[arg-type]
+        return encode(*arguments, **options)
 
-    patch.setattr(run, "encode_examples", signal_and_encode)
+    patch.setattr(preparation, "encode_examples", signal_and_encode)
 
 
 def test_a_cancelled_job_keeps_a_partial_adapter(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,9 +98,9 @@ def decided(job: Job) -> None:
 
 
 @pytest.mark.parametrize("happened", [claimed_by_a_living_process, launched_again, decided])
-def test_a_run_that_is_not_needed_writes_nothing(happened: object, jobs: Jobs) -> None:
-    job = jobs.new(f"superseded {happened.__name__}")  # type: ignore[attr-defined]
-    happened(job)  # type: ignore[operator]
+def test_a_run_that_is_not_needed_writes_nothing(happened: Callable[[Job], None], jobs: Jobs) -> None:
+    job = jobs.new(f"superseded {happened.__name__}")
+    happened(job)
     before = files(job.folder)
     assert job.run() == v1.EXIT_CODE_SUPERSEDED
     assert files(job.folder) == before
@@ -116,11 +117,13 @@ def test_a_claim_of_another_host_is_never_taken_over(jobs: Jobs) -> None:
 def test_a_run_learns_at_its_checkpoint_that_the_job_went_on_without_it(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LORAMILL_TRAINER_REPORT_SECONDS", "1000")
     job = jobs.new("zombie")
     commit = checkpoint.commit
 
     def commit_late(*arguments: object) -> None:
-        commit(*arguments)  # type: ignore[arg-type]
+        assert job.metric_chunks() == [[1, 2]], "what a checkpoint is past must be measured for good"
+        commit(*arguments)
         job.launched_again()
 
     monkeypatch.setattr(checkpoint, "commit", commit_late)

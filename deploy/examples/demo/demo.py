@@ -7,6 +7,7 @@ numbers moved as they must: the new word is drawn, and the words that the model 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -70,6 +71,20 @@ def train_adapter(service: LocalService, clock: Clock) -> Path:
     return folder
 
 
+@contextlib.contextmanager
+def fresh_folder(folder: Path) -> Iterator[None]:
+    """Empties the folder, which belongs to this demo for as long as its service runs."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoError(f"Another demo works in {short(folder)}; wait for its end.") from None
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield
+
+
 def print_numbers(numbers: Numbers) -> None:
     table = Table(title="What is drawn as asked, of 100", title_justify="left", title_style="bold")
     for heading in ("", "before", "after", "must be"):
@@ -93,10 +108,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Read by the libraries when they are first imported: they say nothing but errors, and fetch nothing.
     os.environ.update(DIFFUSERS_VERBOSITY="error", TRANSFORMERS_VERBOSITY="error", HF_HUB_OFFLINE="1")
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
     clock = Clock()
     with contextlib.ExitStack() as running:
+        running.enter_context(fresh_folder(OUT))
         with clock.part("Start the service"):
             service = running.enter_context(local_service(OUT / "data", OUT / "service.log", console))
         folder = train_adapter(service, clock)

@@ -25,7 +25,7 @@ from trainer.builtin.shapes.vocabulary import make_tokenizer
 VAE_STEPS, VAE_BATCH, VAE_PICTURES = 4_000, 16, 16_000
 DECODER_STEPS, DECODER_NOISE = 1_200, 0.05
 UNET_STEPS, UNET_BATCH, UNET_PICTURES = 3_000, 48, 32_000
-POLISH_STEPS = 1_200
+POLISH_STEPS = 700
 """A second, lower cycle: after the first the small stars were still drawn badly (64 of 100)."""
 CAPTION_DROPOUT = 0.1
 

@@ -1,0 +1,162 @@
+"""What comes before the first step: pictures and captions are read and encoded, the prior is drawn, the adapter put in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import torch
+
+from loramill import v1
+from trainer.adapters.registry import Adapter, put_adapter
+from trainer.arena import Arena
+from trainer.cache import Cache
+from trainer.config import TrainConfig
+from trainer.data.dataset import Reading, read_dataset
+from trainer.data.images import Decoder
+from trainer.data.order import Order
+from trainer.embeddings import Words
+from trainer.errors import Cancelled, Preempted
+from trainer.events import StopSignal
+from trainer.families.base import Base
+from trainer.fingerprint import numeric_fingerprint
+from trainer.latents import encode_examples
+from trainer.loop import Training, captions_of
+from trainer.materials import blob_fetcher, component_digest, dataset_files, read_manifest
+from trainer.optimizers import AdamW
+from trainer.prior import PriorExample, draw_prior
+from trainer.progress import Reporter
+from trainer.record import RunRecord
+from trainer.schedules import default_warmup
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything is made ready, can be watched, and can be interrupted."""
+
+    config: TrainConfig
+    record: RunRecord
+    reporter: Reporter
+    stop: StopSignal
+    cache: Cache
+    decoder: Decoder
+
+    def progress(self, what: str) -> Callable[[int, int], None]:
+        def told(done: int, total: int) -> None:
+            self._check_stop()
+            self.reporter.count(what, done, total)
+
+        return told
+
+    def _check_stop(self) -> None:
+        """Before the first step there is nothing to keep."""
+        if not self.stop.received:
+            return
+        if self.record.cancel_requested():
+            raise Cancelled("The job was cancelled before this run's first step.")
+        raise Preempted("The trainer was told to stop before this run's first step.")
+
+    def read_data(self, work: Path) -> Reading:
+        """The dataset, checked; raises UserError with every problem."""
+        self.reporter.phase(v1.PHASE_CHECKING_DATA, "checking the dataset")
+        assignment = self.record.assignment
+        reading = read_dataset(
+            dataset_files(read_manifest(assignment.dataset_manifest_uri)),
+            blob_fetcher(assignment),
+            work,
+            self.config.subsets,
+            self.config.pictures,
+            self.config.activation_tag,
+            self.decoder,
+            self.progress("checking pictures"),
+        )
+        for warning in reading.warnings:
+            log.warning(warning)
+        return reading
+
+    def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
+        """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.
+
+        `fingerprint` is the UNet's; VAE and text encoder compute in fp32 whatever the precision is.
+        """
+        config, device = self.config, base.alphas_cumprod.device
+        in_fp32 = numeric_fingerprint(device, torch.float32)
+        manifest = read_manifest(self.record.assignment.base_model_uri + "manifest.json")
+        self.reporter.phase(v1.PHASE_ENCODING, "encoding pictures and captions")
+        posteriors = encode_examples(
+            reading.examples,
+            base,
+            self.decoder,
+            self.cache,
+            vae_digest=component_digest(manifest, "vae"),
+            fingerprint=in_fp32,
+            mirrored=config.pictures.flip_probability > 0,
+            progress=self.progress("encoding pictures"),
+        )
+        words = Words(
+            base,
+            self.cache,
+            encoder_digest=component_digest(manifest, "text_encoder", "tokenizer"),
+            fingerprint=in_fp32,
+            trained=config.text_encoder.train,
+        )
+        captions = {caption for example in reading.examples for caption in captions_of(config, example)}
+        captions |= set(config.prior.captions) if config.prior else set()
+        words.prepare(captions, self.progress("encoding captions"))
+        prior = self._prior(base, fingerprint)
+        order = self._order(reading)
+        steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
+        adapter = put_adapter(config, base)
+        arena = Arena(adapter.groups(config), device)
+        warmup = config.optimization.warmup_steps
+        training = Training(
+            config=config,
+            base=base,
+            device=device,
+            examples=reading.examples,
+            posteriors=posteriors,
+            words=words,
+            prior=prior,
+            order=order,
+            arena=arena,
+            optimizer=AdamW(arena, beta1=config.optimization.beta1, beta2=config.optimization.beta2),
+            steps=steps,
+            warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
+        )
+        return training, adapter, _token_warnings(base, captions)
+
+    def _prior(self, base: Base, fingerprint: str) -> list[PriorExample]:
+        if self.config.prior is None:
+            return []
+        return draw_prior(
+            self.config.prior,
+            self.config.previews,
+            base,
+            self.cache,
+            side=self.config.pictures.resolution,
+            seed=self.config.optimization.seed,
+            base_digest=self.record.assignment.base_model.digest,
+            fingerprint=fingerprint,
+            progress=self.progress("drawing what the base knows"),
+        )
+
+    def _order(self, reading: Reading) -> Order:
+        return Order(
+            buckets=[example.bucket for example in reading.examples],
+            repeats=[self.config.subsets[example.subset].repeats for example in reading.examples],
+            seed=self.config.optimization.seed,
+            batch_size=self.config.optimization.batch_size,
+            accumulation=self.config.optimization.gradient_accumulation,
+        )
+
+
+def _token_warnings(base: Base, captions: set[str]) -> list[str]:
+    room = base.max_tokens - 2
+    long = sorted(caption for caption in captions if base.count_tokens(caption) > room)
+    if not long:
+        return []
+    return [f"{len(long)} captions are longer than {room} tokens and are cut, such as {long[0][:80]!r}; shorten them."]
