@@ -48,16 +48,13 @@ class Numbers:
     def failures(self) -> list[str]:
         """What did not come out as it must, a sentence each."""
         judge = min(self.judge_drawn, self.judge_reconstructed)
-        lost = max(
-            self.known_before.shape - self.known_after.shape,
-            self.known_before.right - self.known_after.right,
-        )
-        before, after = self.new_before.shape, self.new_after.right
+        lost = self.known_before.shape - self.known_after.shape
+        before, after = self.new_before.shape, self.new_after.shape
         found = [
             (judge < 0.98, f"The judge is right about {judge:.1%} of pictures that are known; it must be about 98 %."),
             (before > 0.10, f"The base drew hearts for {before:.1%} of prompts before training; 10 % are allowed."),
-            (after < 0.80, f"{after:.1%} of prompts gave a heart in its colour after training; 80 % must."),
-            (lost > 0.05, f"The known words lost {100 * lost:.1f} points; 5 are allowed."),
+            (after < 0.80, f"{after:.1%} of prompts gave a heart after training; 80 % must."),
+            (lost > 0.05, f"The known shapes lost {100 * lost:.1f} points; 5 are allowed."),
         ]
         return [sentence for failed, sentence in found if failed]
 
