@@ -7,9 +7,6 @@ import sys
 
 # Read by CUDA when it is first used: matrix products are then the same in every run.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-# Threads that wait for one another sleep: where cores are shared, spinning takes the time of the one that is waited for.
-# that is waited for.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Nothing is ever fetched from a hub: trainers read the store only.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
