@@ -18,7 +18,7 @@ from trainer.builtin.shapes.judge_training import as_tensor
 
 
 def _spec() -> v1.TrainingSpec:
-    return read_spec(demo.JOB_FILE.read_text(), ["dataset=hearts"])
+    return read_spec(demo.JOB_FILE.read_text(), ["dataset.dataset=hearts"])
 
 
 def test_the_dataset_is_twelve_captioned_hearts_in_all_colours(tmp_path: Path) -> None:

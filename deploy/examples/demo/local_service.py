@@ -72,7 +72,7 @@ class LocalService:
 
     def train(self, job_file: Path, dataset: str) -> str:
         """Submits a job, follows it live until it has ended well, and returns its name."""
-        options = ["--set", f"dataset={dataset}", "-o", "name"]
+        options = ["--set", f"dataset.dataset={dataset}", "-o", "name"]
         self._job = self.loramill("job", "submit", short(job_file), *options)
         self.loramill("job", "watch", self._job, "-o", "name")
         job, self._job = self._job, None

@@ -128,7 +128,8 @@ def make_vae(test: EyeTest, work: Path, seed: int, steps: int) -> AutoencoderKL:
     def loss_of(rng: np.random.Generator) -> torch.Tensor:
         x, mask = test.batch(rng)
         posterior = vae.encode(x).latent_dist
-        return test.error(vae.decode(posterior.sample()).sample, x, mask) + 1e-3 * posterior.kl().mean() / x[0].numel()
+        divergence: torch.Tensor = posterior.kl().mean() / x[0].numel()
+        return test.error(vae.decode(posterior.sample()).sample, x, mask) + 1e-3 * divergence
 
     fit("vae", vae, loss_of, steps=steps, peak=2e-3, work=work, seed=seed)
     return vae
