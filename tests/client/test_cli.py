@@ -281,7 +281,14 @@ def test_ctrl_c_leaves_the_job_and_says_how_to_find_it(service: FakeService, spe
         "--server",
         service.address,
     ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         try:
             assert service.state.watching.wait(60)
             process.send_signal(signal.SIGINT)
