@@ -266,7 +266,9 @@ Global___FileManifest: _TypeAlias = FileManifest  # noqa: Y015
 
 @_typing.final
 class Claim(_message.Message):
-    """`runs/<n>/claim.json`: the run has begun. A second pod of the same launch finds it and exits."""
+    """`runs/<n>/claim.json`: the run has begun. A second pod of the same launch finds it and exits. A process that takes over from one
+    that died on the same host writes `runs/<n>/claims/<k>.json` instead, k from 2.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
