@@ -26,17 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loramill/v1/adapter.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aloramill/v1/training.proto\"\xa0\x02\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0f\n\x07partial\x18\x04 \x01(\x08\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12&\n\x04type\x18\x06 \x01(\x0e\x32\x18.loramill.v1.AdapterType\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x16\n\x0e\x61\x63tivation_tag\x18\x08 \x01(\t\x12\'\n\x05\x66iles\x18\t \x03(\x0b\x32\x18.loramill.v1.AdapterFile\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etensors_sha256\x18\x0b \x01(\t\"p\n\x0b\x41\x64\x61pterFile\x12*\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1a.loramill.v1.AdapterFormat\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t*\xa4\x01\n\rAdapterFormat\x12\x1e\n\x1a\x41\x44\x41PTER_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x44\x41PTER_FORMAT_KOHYA\x10\x01\x12\x1c\n\x18\x41\x44\x41PTER_FORMAT_DIFFUSERS\x10\x02\x12 \n\x1c\x41\x44\x41PTER_FORMAT_CONTACT_SHEET\x10\x03\x12\x19\n\x15\x41\x44\x41PTER_FORMAT_REPORT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loramill/v1/adapter.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aloramill/v1/training.proto\"\xa0\x02\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x0f\n\x07partial\x18\x04 \x01(\x08\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12&\n\x04type\x18\x06 \x01(\x0e\x32\x18.loramill.v1.AdapterType\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x16\n\x0e\x61\x63tivation_tag\x18\x08 \x01(\t\x12\'\n\x05\x66iles\x18\t \x03(\x0b\x32\x18.loramill.v1.AdapterFile\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0etensors_sha256\x18\x0b \x01(\t\"\xae\x01\n\x0b\x41\x64\x61pterFile\x12*\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1a.loramill.v1.AdapterFormat\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0c\n\x04rank\x18\x05 \x01(\x05\x12\x1b\n\x0erelative_error\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x11\n\x0f_relative_error*\xf9\x01\n\rAdapterFormat\x12\x1e\n\x1a\x41\x44\x41PTER_FORMAT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41\x44\x41PTER_FORMAT_KOHYA\x10\x01\x12\x1c\n\x18\x41\x44\x41PTER_FORMAT_DIFFUSERS\x10\x02\x12 \n\x1c\x41\x44\x41PTER_FORMAT_CONTACT_SHEET\x10\x03\x12\x19\n\x15\x41\x44\x41PTER_FORMAT_REPORT\x10\x04\x12\x17\n\x13\x41\x44\x41PTER_FORMAT_PEFT\x10\x05\x12\x1c\n\x18\x41\x44\x41PTER_FORMAT_CONVERTED\x10\x06\x12\x1c\n\x18\x41\x44\x41PTER_FORMAT_TRUNCATED\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.adapter_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ADAPTERFORMAT']._serialized_start=509
-  _globals['_ADAPTERFORMAT']._serialized_end=673
+  _globals['_ADAPTERFORMAT']._serialized_start=572
+  _globals['_ADAPTERFORMAT']._serialized_end=821
   _globals['_ADAPTER']._serialized_start=104
   _globals['_ADAPTER']._serialized_end=392
-  _globals['_ADAPTERFILE']._serialized_start=394
-  _globals['_ADAPTERFILE']._serialized_end=506
+  _globals['_ADAPTERFILE']._serialized_start=395
+  _globals['_ADAPTERFILE']._serialized_end=569
 # @@protoc_insertion_point(module_scope)

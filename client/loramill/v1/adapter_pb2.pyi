@@ -30,13 +30,19 @@ class _AdapterFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Adapter
     ADAPTER_FORMAT_UNSPECIFIED: _AdapterFormat.ValueType  # 0
     """The default, KOHYA."""
     ADAPTER_FORMAT_KOHYA: _AdapterFormat.ValueType  # 1
-    """The safetensors file that ComfyUI, Forge, A1111 and diffusers load."""
+    """The safetensors file with kohya's and LyCORIS' keys, which ComfyUI, Forge and A1111 load; diffusers too if it is a plain LoRA."""
     ADAPTER_FORMAT_DIFFUSERS: _AdapterFormat.ValueType  # 2
-    """The safetensors file with diffusers' own keys."""
+    """The safetensors file with diffusers' own keys. Only of LORA, LOCON and DYLORA without Tucker."""
     ADAPTER_FORMAT_CONTACT_SHEET: _AdapterFormat.ValueType  # 3
     """The contact sheet: the same prompts and seeds without and with the adapter, as PNG."""
     ADAPTER_FORMAT_REPORT: _AdapterFormat.ValueType  # 4
     """The report, one HTML file that works offline. Only with the final adapter."""
+    ADAPTER_FORMAT_PEFT: _AdapterFormat.ValueType  # 5
+    """PEFT's directories, one for each network, in a zip."""
+    ADAPTER_FORMAT_CONVERTED: _AdapterFormat.ValueType  # 6
+    """A plain LoRA with kohya's keys, made by SVD from a LOHA, LOKR or Tucker adapter; its rank and error are stated."""
+    ADAPTER_FORMAT_TRUNCATED: _AdapterFormat.ValueType  # 7
+    """A DYLORA cut off at a smaller rank, with kohya's keys; one file for each rank."""
 
 class AdapterFormat(_AdapterFormat, metaclass=_AdapterFormatEnumTypeWrapper):
     """What a file of an adapter is."""
@@ -44,18 +50,24 @@ class AdapterFormat(_AdapterFormat, metaclass=_AdapterFormatEnumTypeWrapper):
 ADAPTER_FORMAT_UNSPECIFIED: AdapterFormat.ValueType  # 0
 """The default, KOHYA."""
 ADAPTER_FORMAT_KOHYA: AdapterFormat.ValueType  # 1
-"""The safetensors file that ComfyUI, Forge, A1111 and diffusers load."""
+"""The safetensors file with kohya's and LyCORIS' keys, which ComfyUI, Forge and A1111 load; diffusers too if it is a plain LoRA."""
 ADAPTER_FORMAT_DIFFUSERS: AdapterFormat.ValueType  # 2
-"""The safetensors file with diffusers' own keys."""
+"""The safetensors file with diffusers' own keys. Only of LORA, LOCON and DYLORA without Tucker."""
 ADAPTER_FORMAT_CONTACT_SHEET: AdapterFormat.ValueType  # 3
 """The contact sheet: the same prompts and seeds without and with the adapter, as PNG."""
 ADAPTER_FORMAT_REPORT: AdapterFormat.ValueType  # 4
 """The report, one HTML file that works offline. Only with the final adapter."""
+ADAPTER_FORMAT_PEFT: AdapterFormat.ValueType  # 5
+"""PEFT's directories, one for each network, in a zip."""
+ADAPTER_FORMAT_CONVERTED: AdapterFormat.ValueType  # 6
+"""A plain LoRA with kohya's keys, made by SVD from a LOHA, LOKR or Tucker adapter; its rank and error are stated."""
+ADAPTER_FORMAT_TRUNCATED: AdapterFormat.ValueType  # 7
+"""A DYLORA cut off at a smaller rank, with kohya's keys; one file for each rank."""
 Global___AdapterFormat: _TypeAlias = AdapterFormat  # noqa: Y015
 
 @_typing.final
 class Adapter(_message.Message):
-    """Trained weights, in every format, with their pictures and their report."""
+    """Trained weights, in every format, with their pictures and their report; or weights that were uploaded to go on from."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -71,19 +83,19 @@ class Adapter(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TENSORS_SHA256_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `adapters/<job id>-<final | step number>`. Output only."""
+    """Resource name, `adapters/<job id>-<final | step number>`; of an uploaded one `adapters/<id>-upload`. Output only."""
     training_job: _builtins.str
-    """The job that trained it, `trainingJobs/<id>`; it may have been deleted since. Output only."""
+    """The job that trained it, `trainingJobs/<id>`; it may have been deleted since. Empty if it was uploaded. Output only."""
     step: _builtins.int
-    """Optimizer steps behind it. Output only."""
+    """Optimizer steps behind it; 0 if it was uploaded. Output only."""
     partial: _builtins.bool
     """Whether it was saved by a job that was cancelled before its end. Output only."""
     base_model: _builtins.str
-    """The base model that it was trained on, `baseModels/<id>`. Output only."""
+    """The base model that it was trained on, `baseModels/<id>`. Empty if it was uploaded. Output only."""
     type: _training_pb2.AdapterType.ValueType
-    """Its type. Output only."""
+    """Its type. Of an uploaded one, as its tensors say, which do not tell a DYLORA from a LORA. Output only."""
     rank: _builtins.int
-    """Its rank. Output only."""
+    """Its rank; the largest, where layers differ. 0 for a LOKR of full matrices, which has none. Output only."""
     activation_tag: _builtins.str
     """The word that calls it; empty if it has none. Output only."""
     tensors_sha256: _builtins.str
@@ -94,7 +106,7 @@ class Adapter(_message.Message):
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed. Output only."""
+        """When it was committed or uploaded. Output only."""
 
     def __init__(
         self,
@@ -129,6 +141,8 @@ class AdapterFile(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    RELATIVE_ERROR_FIELD_NUMBER: _builtins.int
     format: Global___AdapterFormat.ValueType
     """What it is."""
     file_name: _builtins.str
@@ -137,6 +151,12 @@ class AdapterFile(_message.Message):
     """Bytes."""
     sha256: _builtins.str
     """SHA-256 of the content, in hexadecimal."""
+    rank: _builtins.int
+    """The largest rank of a layer. Only of CONVERTED and TRUNCATED; else 0."""
+    relative_error: _builtins.float
+    """What the file lacks of the adapter: the Frobenius norm of the lost part of all layers' changes together, over that of the
+    whole. 0 to 1. Only of CONVERTED.
+    """
     def __init__(
         self,
         *,
@@ -144,11 +164,15 @@ class AdapterFile(_message.Message):
         file_name: _builtins.str = ...,
         size_bytes: _builtins.int = ...,
         sha256: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        relative_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_relative_error", b"_relative_error", "relative_error", b"relative_error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relative_error", b"_relative_error", "file_name", b"file_name", "format", b"format", "rank", b"rank", "relative_error", b"relative_error", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__relative_error: _TypeAlias = _typing.Literal["relative_error"]  # noqa: Y015
+    _WhichOneofArgType__relative_error: _TypeAlias = _typing.Literal["_relative_error", b"_relative_error"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_error) -> _WhichOneofReturnType__relative_error | None: ...
 
 Global___AdapterFile: _TypeAlias = AdapterFile  # noqa: Y015

@@ -107,19 +107,23 @@ class DownloadAdapterRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`adapters/<id>`. Required."""
     format: _adapter_pb2.AdapterFormat.ValueType
-    """Which file. Default: KOHYA."""
+    """Which file; of several of the format, the first. Default: KOHYA. Must be unset where `file_name` is given."""
+    file_name: _builtins.str
+    """Which file by its name, as in AdapterFile. Default: empty, by `format`."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         format: _adapter_pb2.AdapterFormat.ValueType = ...,
+        file_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "format", b"format", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,6 +158,70 @@ class DownloadAdapterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___DownloadAdapterResponse: _TypeAlias = DownloadAdapterResponse  # noqa: Y015
+
+@_typing.final
+class UploadAdapterRequest(_message.Message):
+    """Request of UploadAdapter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Every further message: at most 1 MiB."""
+    @_builtins.property
+    def header(self) -> Global___UploadAdapterHeader:
+        """First message."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___UploadAdapterHeader | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___UploadAdapterRequest: _TypeAlias = UploadAdapterRequest  # noqa: Y015
+
+@_typing.final
+class UploadAdapterHeader(_message.Message):
+    """What an adapter's file is, before its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    file_name: _builtins.str
+    """Name ending in `.safetensors`: letters, digits, `.`, `_`, `-`; at most 200 characters. Required."""
+    size_bytes: _builtins.int
+    """Bytes. 1 to 2 GiB, if the operator set no other limit. Required."""
+    sha256: _builtins.str
+    """SHA-256 of the content, in hexadecimal. Required."""
+    request_id: _builtins.str
+    """As in CreateTrainingJob."""
+    def __init__(
+        self,
+        *,
+        file_name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "request_id", b"request_id", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadAdapterHeader: _TypeAlias = UploadAdapterHeader  # noqa: Y015
 
 @_typing.final
 class DeleteAdapterRequest(_message.Message):

@@ -51,6 +51,11 @@ class AdapterServiceStub:
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.FromString,
                 _registered_method=True)
+        self.UploadAdapter = channel.stream_unary(
+                '/loramill.v1.AdapterService/UploadAdapter',
+                request_serializer=loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
+                _registered_method=True)
         self.DeleteAdapter = channel.unary_unary(
                 '/loramill.v1.AdapterService/DeleteAdapter',
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.DeleteAdapterRequest.SerializeToString,
@@ -83,8 +88,17 @@ class AdapterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UploadAdapter(self, request_iterator, context):
+        """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
+        others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
+        INVALID_ARGUMENT and nothing is kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteAdapter(self, request, context):
-        """Removes an adapter in every format.
+        """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +121,11 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.DownloadAdapter,
                     request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.SerializeToString,
+            ),
+            'UploadAdapter': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadAdapter,
+                    request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_adapter__pb2.Adapter.SerializeToString,
             ),
             'DeleteAdapter': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAdapter,
@@ -196,6 +215,33 @@ class AdapterService:
             '/loramill.v1.AdapterService/DownloadAdapter',
             loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.SerializeToString,
             loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadAdapter(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/loramill.v1.AdapterService/UploadAdapter',
+            loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.SerializeToString,
+            loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,8 +40,13 @@ class AdapterServiceStub:
     """Adapters, newest job first, within a job by step."""
     DownloadAdapter: _grpc.UnaryStreamMultiCallable[_adapter_service_pb2.DownloadAdapterRequest, _adapter_service_pb2.DownloadAdapterResponse]
     """One file of an adapter. The first message carries `file`, the others its bytes in order."""
+    UploadAdapter: _grpc.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]
+    """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
+    others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
+    INVALID_ARGUMENT and nothing is kept.
+    """
     DeleteAdapter: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.DeleteAdapterRequest, _adapter_service_pb2.DeleteAdapterResponse]
-    """Removes an adapter in every format."""
+    """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it."""
 
 @_typing.type_check_only
 class AdapterServiceAsyncStub(AdapterServiceStub):
@@ -54,8 +59,13 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     """Adapters, newest job first, within a job by step."""
     DownloadAdapter: _aio.UnaryStreamMultiCallable[_adapter_service_pb2.DownloadAdapterRequest, _adapter_service_pb2.DownloadAdapterResponse]  # type: ignore[assignment]
     """One file of an adapter. The first message carries `file`, the others its bytes in order."""
+    UploadAdapter: _aio.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]  # type: ignore[assignment]
+    """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
+    others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
+    INVALID_ARGUMENT and nothing is kept.
+    """
     DeleteAdapter: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.DeleteAdapterRequest, _adapter_service_pb2.DeleteAdapterResponse]  # type: ignore[assignment]
-    """Removes an adapter in every format."""
+    """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it."""
 
 class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps adapters."""
@@ -85,11 +95,22 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
         """One file of an adapter. The first message carries `file`, the others its bytes in order."""
 
     @_abc_1.abstractmethod
+    def UploadAdapter(
+        self,
+        request_iterator: _MaybeAsyncIterator[_adapter_service_pb2.UploadAdapterRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_adapter_pb2.Adapter, _abc.Awaitable[_adapter_pb2.Adapter]]:
+        """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
+        others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
+        INVALID_ARGUMENT and nothing is kept.
+        """
+
+    @_abc_1.abstractmethod
     def DeleteAdapter(
         self,
         request: _adapter_service_pb2.DeleteAdapterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_adapter_service_pb2.DeleteAdapterResponse, _abc.Awaitable[_adapter_service_pb2.DeleteAdapterResponse]]:
-        """Removes an adapter in every format."""
+        """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it."""
 
 def add_AdapterServiceServicer_to_server(servicer: AdapterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

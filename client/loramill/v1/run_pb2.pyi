@@ -102,6 +102,7 @@ class CreateRecord(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     DATASET_DIGEST_FIELD_NUMBER: _builtins.int
+    INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -126,6 +127,10 @@ class CreateRecord(_message.Message):
     def base_model(self) -> _base_model_pb2.BaseModel:
         """The base model as it was when the job was accepted."""
 
+    @_builtins.property
+    def initial_adapter(self) -> Global___InitialAdapter:
+        """The file that the job goes on from, as it was when the job was accepted; unset where it begins anew."""
+
     def __init__(
         self,
         *,
@@ -137,14 +142,43 @@ class CreateRecord(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         base_model: _base_model_pb2.BaseModel | None = ...,
         dataset_digest: _builtins.str = ...,
+        initial_adapter: Global___InitialAdapter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "job_id", b"job_id", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateRecord: _TypeAlias = CreateRecord  # noqa: Y015
+
+@_typing.final
+class InitialAdapter(_message.Message):
+    """The file of `initial_adapter` of a spec, pinned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    FILE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Its key in the object store."""
+    @_builtins.property
+    def file(self) -> _adapter_pb2.AdapterFile:
+        """Name, size and digest."""
+
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        file: _adapter_pb2.AdapterFile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InitialAdapter: _TypeAlias = InitialAdapter  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
@@ -167,6 +201,8 @@ class Assignment(_message.Message):
     RUN_URI_FIELD_NUMBER: _builtins.int
     LINE_URI_FIELD_NUMBER: _builtins.int
     CACHE_URI_FIELD_NUMBER: _builtins.int
+    INITIAL_ADAPTER_URI_FIELD_NUMBER: _builtins.int
+    INITIAL_ADAPTER_SHA256_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     training_job: _builtins.str
@@ -189,6 +225,12 @@ class Assignment(_message.Message):
     """Where runs open records create-only for all runs of the job."""
     cache_uri: _builtins.str
     """Disposable, shared by the tenant's jobs; content-addressed."""
+    initial_adapter_uri: _builtins.str
+    """The safetensors file of the adapter to go on from, with kohya's keys or as it was uploaded; empty where the job begins anew.
+    Read-only.
+    """
+    initial_adapter_sha256: _builtins.str
+    """SHA-256 of that file, in hexadecimal."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -223,10 +265,12 @@ class Assignment(_message.Message):
         run_uri: _builtins.str = ...,
         line_uri: _builtins.str = ...,
         cache_uri: _builtins.str = ...,
+        initial_adapter_uri: _builtins.str = ...,
+        initial_adapter_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "job_create_time", b"job_create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "job_create_time", b"job_create_time", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -273,6 +273,30 @@ CONCEPT_KIND_MODIFIED: ConceptKind.ValueType  # 3
 """A change in how the base renders something that it knows."""
 Global___ConceptKind: _TypeAlias = ConceptKind  # noqa: Y015
 
+class _DyloraMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DyloraModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DyloraMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DYLORA_MODE_UNSPECIFIED: _DyloraMode.ValueType  # 0
+    """The default, FROZEN."""
+    DYLORA_MODE_FROZEN: _DyloraMode.ValueType  # 1
+    """The newest unit of the drawn rank."""
+    DYLORA_MODE_JOINT: _DyloraMode.ValueType  # 2
+    """All units up to the drawn rank."""
+
+class DyloraMode(_DyloraMode, metaclass=_DyloraModeEnumTypeWrapper):
+    """What a step of a DYLORA adapter trains, once its rank is drawn."""
+
+DYLORA_MODE_UNSPECIFIED: DyloraMode.ValueType  # 0
+"""The default, FROZEN."""
+DYLORA_MODE_FROZEN: DyloraMode.ValueType  # 1
+"""The newest unit of the drawn rank."""
+DYLORA_MODE_JOINT: DyloraMode.ValueType  # 2
+"""All units up to the drawn rank."""
+Global___DyloraMode: _TypeAlias = DyloraMode  # noqa: Y015
+
 class _AdapterType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -282,15 +306,15 @@ class _AdapterTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AdapterTy
     ADAPTER_TYPE_UNSPECIFIED: _AdapterType.ValueType  # 0
     """The default, LORA."""
     ADAPTER_TYPE_LORA: _AdapterType.ValueType  # 1
-    """Low-rank adaptation of linear layers and convolutions."""
+    """Low-rank adaptation of linear layers and convolutions (Hu et al., arXiv 2106.09685)."""
     ADAPTER_TYPE_LOCON: _AdapterType.ValueType  # 2
-    """LoRA on the convolutions of residual blocks too. Not yet supported."""
+    """LoRA on the convolutions of residual blocks too; it implies targets ALL."""
     ADAPTER_TYPE_LOHA: _AdapterType.ValueType  # 3
-    """Hadamard product of two low-rank products. Not yet supported."""
+    """Hadamard product of two low-rank products (Hyeon-Woo et al., arXiv 2108.06098)."""
     ADAPTER_TYPE_LOKR: _AdapterType.ValueType  # 4
-    """Kronecker product. Not yet supported."""
+    """Kronecker product (Yeh et al., arXiv 2309.14859)."""
     ADAPTER_TYPE_DYLORA: _AdapterType.ValueType  # 5
-    """LoRA trained at every rank up to its own. Not yet supported."""
+    """LoRA trained at every multiple of a unit up to its own rank (Valipour et al., arXiv 2210.07558)."""
 
 class AdapterType(_AdapterType, metaclass=_AdapterTypeEnumTypeWrapper):
     """The family of adapters."""
@@ -298,15 +322,15 @@ class AdapterType(_AdapterType, metaclass=_AdapterTypeEnumTypeWrapper):
 ADAPTER_TYPE_UNSPECIFIED: AdapterType.ValueType  # 0
 """The default, LORA."""
 ADAPTER_TYPE_LORA: AdapterType.ValueType  # 1
-"""Low-rank adaptation of linear layers and convolutions."""
+"""Low-rank adaptation of linear layers and convolutions (Hu et al., arXiv 2106.09685)."""
 ADAPTER_TYPE_LOCON: AdapterType.ValueType  # 2
-"""LoRA on the convolutions of residual blocks too. Not yet supported."""
+"""LoRA on the convolutions of residual blocks too; it implies targets ALL."""
 ADAPTER_TYPE_LOHA: AdapterType.ValueType  # 3
-"""Hadamard product of two low-rank products. Not yet supported."""
+"""Hadamard product of two low-rank products (Hyeon-Woo et al., arXiv 2108.06098)."""
 ADAPTER_TYPE_LOKR: AdapterType.ValueType  # 4
-"""Kronecker product. Not yet supported."""
+"""Kronecker product (Yeh et al., arXiv 2309.14859)."""
 ADAPTER_TYPE_DYLORA: AdapterType.ValueType  # 5
-"""LoRA trained at every rank up to its own. Not yet supported."""
+"""LoRA trained at every multiple of a unit up to its own rank (Valipour et al., arXiv 2210.07558)."""
 Global___AdapterType: _TypeAlias = AdapterType  # noqa: Y015
 
 class _AdapterTargets:
@@ -1073,10 +1097,21 @@ class AdapterSpec(_message.Message):
     CONV_ALPHA_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
     DROPOUT_FIELD_NUMBER: _builtins.int
+    RANK_DROPOUT_FIELD_NUMBER: _builtins.int
+    MODULE_DROPOUT_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    TUCKER_FIELD_NUMBER: _builtins.int
+    RANK_STABILIZED_FIELD_NUMBER: _builtins.int
+    LORA_PLUS_RATIO_FIELD_NUMBER: _builtins.int
+    LOKR_FIELD_NUMBER: _builtins.int
+    DYLORA_FIELD_NUMBER: _builtins.int
+    INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
     type: Global___AdapterType.ValueType
     """Default: LORA."""
     rank: _builtins.int
-    """Rank of linear layers and 1x1 convolutions. 1 to 1024. Default: from the preset."""
+    """Rank of linear layers and 1x1 convolutions. Not used by a LOKR whose large factor is full. 1 to 1024. Default: from the
+    preset.
+    """
     alpha: _builtins.float
     """The adapter's strength is alpha / rank. Above 0, at most 4096. Default: from the preset."""
     conv_rank: _builtins.int
@@ -1084,9 +1119,48 @@ class AdapterSpec(_message.Message):
     conv_alpha: _builtins.float
     """Alpha of 3x3 convolutions; only where they are targets (ALL). Above 0, at most 4096. Default: as `alpha`."""
     targets: Global___AdapterTargets.ValueType
-    """Which UNet layers are adapted. Default: from the preset."""
+    """Which UNet layers are adapted. Default: ALL for LOCON, which has no other; else from the preset."""
     dropout: _builtins.float
     """Probability that an element of an adapter's input is dropped in a step. 0 to below 1. Default: 0."""
+    rank_dropout: _builtins.float
+    """Probability that a rank component is left out of a micro-batch; the others are scaled up by 1 / (1 - it). LORA, LOCON and
+    LOHA only. 0 to below 1. Default: 0.
+    """
+    module_dropout: _builtins.float
+    """Probability that an adapted layer is left out of a step. 0 to below 1. Default: 0."""
+    tucker: _builtins.bool
+    """Whether 3x3 convolutions are taken apart in Tucker's way, with a core of rank x rank x 3 x 3. LOCON, LOHA and LOKR only, and
+    only where 3x3 convolutions are targets (ALL). Default: false.
+    """
+    rank_stabilized: _builtins.bool
+    """Whether the strength is alpha / sqrt(rank) instead of alpha / rank (rsLoRA, Kalajdzievski, arXiv 2312.03732).
+    The adapter's file says so by its alpha, alpha x sqrt(rank), so that every loader is right. LORA, LOCON and LOHA only.
+    Default: false.
+    """
+    lora_plus_ratio: _builtins.float
+    """How many times the rate of `down` the rate of `up` is; `down` has the learning rate itself (LoRA+, Hayou et al.,
+    arXiv 2402.12354). LORA, LOCON and DYLORA only. 1 to 64. Default: 1.
+    """
+    initial_adapter: _builtins.str
+    """An adapter to go on from, `adapters/<id>`, instead of a new one. Type, layers, ranks and alphas are those of its file:
+    `rank`, `alpha`, `conv_rank`, `conv_alpha`, `targets`, `tucker`, `rank_stabilized`, `lokr` and the rules' `rank` and `alpha`
+    must be unset, and stay so in the resolved spec. `type`, if set, must be the adapter's own, but DYLORA also goes on from a
+    LORA or LOCON, and LORA from a DYLORA. Default: empty, a new adapter that changes nothing yet.
+    """
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerRule]:
+        """Settings of single layers; at most 200. Of the rules that match a layer the first counts. A rule that matches no layer ends
+        the job before it trains. Default: none.
+        """
+
+    @_builtins.property
+    def lokr(self) -> Global___LokrSpec:
+        """The factors of a LOKR adapter; only with that type."""
+
+    @_builtins.property
+    def dylora(self) -> Global___DyloraSpec:
+        """The ranks of a DYLORA adapter; only with that type."""
+
     def __init__(
         self,
         *,
@@ -1097,10 +1171,19 @@ class AdapterSpec(_message.Message):
         conv_alpha: _builtins.float | None = ...,
         targets: Global___AdapterTargets.ValueType = ...,
         dropout: _builtins.float | None = ...,
+        rank_dropout: _builtins.float | None = ...,
+        module_dropout: _builtins.float | None = ...,
+        rules: _abc.Iterable[Global___LayerRule] | None = ...,
+        tucker: _builtins.bool | None = ...,
+        rank_stabilized: _builtins.bool | None = ...,
+        lora_plus_ratio: _builtins.float | None = ...,
+        lokr: Global___LokrSpec | None = ...,
+        dylora: Global___DyloraSpec | None = ...,
+        initial_adapter: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_conv_alpha", b"_conv_alpha", "_conv_rank", b"_conv_rank", "_dropout", b"_dropout", "_rank", b"_rank", "alpha", b"alpha", "conv_alpha", b"conv_alpha", "conv_rank", b"conv_rank", "dropout", b"dropout", "rank", b"rank"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_conv_alpha", b"_conv_alpha", "_conv_rank", b"_conv_rank", "_dropout", b"_dropout", "_lora_plus_ratio", b"_lora_plus_ratio", "_module_dropout", b"_module_dropout", "_rank", b"_rank", "_rank_dropout", b"_rank_dropout", "_rank_stabilized", b"_rank_stabilized", "_tucker", b"_tucker", "alpha", b"alpha", "conv_alpha", b"conv_alpha", "conv_rank", b"conv_rank", "dropout", b"dropout", "dylora", b"dylora", "lokr", b"lokr", "lora_plus_ratio", b"lora_plus_ratio", "module_dropout", b"module_dropout", "rank", b"rank", "rank_dropout", b"rank_dropout", "rank_stabilized", b"rank_stabilized", "tucker", b"tucker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_conv_alpha", b"_conv_alpha", "_conv_rank", b"_conv_rank", "_dropout", b"_dropout", "_rank", b"_rank", "alpha", b"alpha", "conv_alpha", b"conv_alpha", "conv_rank", b"conv_rank", "dropout", b"dropout", "rank", b"rank", "targets", b"targets", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_conv_alpha", b"_conv_alpha", "_conv_rank", b"_conv_rank", "_dropout", b"_dropout", "_lora_plus_ratio", b"_lora_plus_ratio", "_module_dropout", b"_module_dropout", "_rank", b"_rank", "_rank_dropout", b"_rank_dropout", "_rank_stabilized", b"_rank_stabilized", "_tucker", b"_tucker", "alpha", b"alpha", "conv_alpha", b"conv_alpha", "conv_rank", b"conv_rank", "dropout", b"dropout", "dylora", b"dylora", "initial_adapter", b"initial_adapter", "lokr", b"lokr", "lora_plus_ratio", b"lora_plus_ratio", "module_dropout", b"module_dropout", "rank", b"rank", "rank_dropout", b"rank_dropout", "rank_stabilized", b"rank_stabilized", "rules", b"rules", "targets", b"targets", "tucker", b"tucker", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
     _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
@@ -1110,8 +1193,18 @@ class AdapterSpec(_message.Message):
     _WhichOneofArgType__conv_rank: _TypeAlias = _typing.Literal["_conv_rank", b"_conv_rank"]  # noqa: Y015
     _WhichOneofReturnType__dropout: _TypeAlias = _typing.Literal["dropout"]  # noqa: Y015
     _WhichOneofArgType__dropout: _TypeAlias = _typing.Literal["_dropout", b"_dropout"]  # noqa: Y015
+    _WhichOneofReturnType__lora_plus_ratio: _TypeAlias = _typing.Literal["lora_plus_ratio"]  # noqa: Y015
+    _WhichOneofArgType__lora_plus_ratio: _TypeAlias = _typing.Literal["_lora_plus_ratio", b"_lora_plus_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__module_dropout: _TypeAlias = _typing.Literal["module_dropout"]  # noqa: Y015
+    _WhichOneofArgType__module_dropout: _TypeAlias = _typing.Literal["_module_dropout", b"_module_dropout"]  # noqa: Y015
     _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
     _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType__rank_dropout: _TypeAlias = _typing.Literal["rank_dropout"]  # noqa: Y015
+    _WhichOneofArgType__rank_dropout: _TypeAlias = _typing.Literal["_rank_dropout", b"_rank_dropout"]  # noqa: Y015
+    _WhichOneofReturnType__rank_stabilized: _TypeAlias = _typing.Literal["rank_stabilized"]  # noqa: Y015
+    _WhichOneofArgType__rank_stabilized: _TypeAlias = _typing.Literal["_rank_stabilized", b"_rank_stabilized"]  # noqa: Y015
+    _WhichOneofReturnType__tucker: _TypeAlias = _typing.Literal["tucker"]  # noqa: Y015
+    _WhichOneofArgType__tucker: _TypeAlias = _typing.Literal["_tucker", b"_tucker"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
     @_typing.overload
@@ -1121,9 +1214,152 @@ class AdapterSpec(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dropout) -> _WhichOneofReturnType__dropout | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lora_plus_ratio) -> _WhichOneofReturnType__lora_plus_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__module_dropout) -> _WhichOneofReturnType__module_dropout | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank_dropout) -> _WhichOneofReturnType__rank_dropout | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank_stabilized) -> _WhichOneofReturnType__rank_stabilized | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tucker) -> _WhichOneofReturnType__tucker | None: ...
 
 Global___AdapterSpec: _TypeAlias = AdapterSpec  # noqa: Y015
+
+@_typing.final
+class LayerRule(_message.Message):
+    """Settings of the layers whose name matches a pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    TRAIN_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    """Shell-style wildcards (`*`, `?`, `[…]`) over a layer's full name, such as
+    `unet.up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k` or `text_encoder.encoder.layers.3.*`; `*` matches `.` too.
+    1 to 300 characters. Required.
+    """
+    train: _builtins.bool
+    """Whether the layers are adapted; false leaves them out. Default: true."""
+    rank: _builtins.int
+    """Their rank. 1 to 1024. Default: as without the rule."""
+    alpha: _builtins.float
+    """Their alpha. Above 0, at most 4096. Default: as without the rule; where `rank` is given, so that the strength alpha / rank
+    is as without the rule.
+    """
+    learning_rate: _builtins.float
+    """Their learning rate at the peak of the schedule. Above 0, at most 1. Default: their network's."""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        train: _builtins.bool | None = ...,
+        rank: _builtins.int | None = ...,
+        alpha: _builtins.float | None = ...,
+        learning_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_learning_rate", b"_learning_rate", "_rank", b"_rank", "_train", b"_train", "alpha", b"alpha", "learning_rate", b"learning_rate", "rank", b"rank", "train", b"train"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_alpha", b"_alpha", "_learning_rate", b"_learning_rate", "_rank", b"_rank", "_train", b"_train", "alpha", b"alpha", "learning_rate", b"learning_rate", "pattern", b"pattern", "rank", b"rank", "train", b"train"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__alpha: _TypeAlias = _typing.Literal["alpha"]  # noqa: Y015
+    _WhichOneofArgType__alpha: _TypeAlias = _typing.Literal["_alpha", b"_alpha"]  # noqa: Y015
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__rank: _TypeAlias = _typing.Literal["rank"]  # noqa: Y015
+    _WhichOneofArgType__rank: _TypeAlias = _typing.Literal["_rank", b"_rank"]  # noqa: Y015
+    _WhichOneofReturnType__train: _TypeAlias = _typing.Literal["train"]  # noqa: Y015
+    _WhichOneofArgType__train: _TypeAlias = _typing.Literal["_train", b"_train"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__alpha) -> _WhichOneofReturnType__alpha | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rank) -> _WhichOneofReturnType__rank | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__train) -> _WhichOneofReturnType__train | None: ...
+
+Global___LayerRule: _TypeAlias = LayerRule  # noqa: Y015
+
+@_typing.final
+class LokrSpec(_message.Message):
+    """The factors of a LOKR adapter: W is changed by the Kronecker product of a small and a large matrix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACTOR_FIELD_NUMBER: _builtins.int
+    FULL_MATRIX_FIELD_NUMBER: _builtins.int
+    DECOMPOSE_BOTH_FIELD_NUMBER: _builtins.int
+    factor: _builtins.int
+    """Size to which the layer's dimensions are taken apart, the nearest divisor below it: -1 for nearest to square, else 2 to 128.
+    Default: 8.
+    """
+    full_matrix: _builtins.bool
+    """Whether the large matrix is full instead of a product of the adapter's rank. There is no alpha then: the strength is 1.
+    Default: from the preset.
+    """
+    decompose_both: _builtins.bool
+    """Whether the small matrix is a product too, where its side is more than twice the rank. Default: false."""
+    def __init__(
+        self,
+        *,
+        factor: _builtins.int | None = ...,
+        full_matrix: _builtins.bool | None = ...,
+        decompose_both: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decompose_both", b"_decompose_both", "_factor", b"_factor", "_full_matrix", b"_full_matrix", "decompose_both", b"decompose_both", "factor", b"factor", "full_matrix", b"full_matrix"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decompose_both", b"_decompose_both", "_factor", b"_factor", "_full_matrix", b"_full_matrix", "decompose_both", b"decompose_both", "factor", b"factor", "full_matrix", b"full_matrix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decompose_both: _TypeAlias = _typing.Literal["decompose_both"]  # noqa: Y015
+    _WhichOneofArgType__decompose_both: _TypeAlias = _typing.Literal["_decompose_both", b"_decompose_both"]  # noqa: Y015
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
+    _WhichOneofReturnType__full_matrix: _TypeAlias = _typing.Literal["full_matrix"]  # noqa: Y015
+    _WhichOneofArgType__full_matrix: _TypeAlias = _typing.Literal["_full_matrix", b"_full_matrix"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decompose_both) -> _WhichOneofReturnType__decompose_both | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__full_matrix) -> _WhichOneofReturnType__full_matrix | None: ...
+
+Global___LokrSpec: _TypeAlias = LokrSpec  # noqa: Y015
+
+@_typing.final
+class DyloraSpec(_message.Message):
+    """The ranks of a DYLORA adapter: it is trained to be cut off at each multiple of `unit` (Valipour et al., arXiv 2210.07558)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    unit: _builtins.int
+    """Rank components that are drawn, trained and cut off together; must divide `rank` and `conv_rank`. 1 to 1024. Default: the
+    largest common divisor of both that is at most a quarter of the smaller, at least 1.
+    """
+    mode: Global___DyloraMode.ValueType
+    """Default: FROZEN."""
+    def __init__(
+        self,
+        *,
+        unit: _builtins.int | None = ...,
+        mode: Global___DyloraMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_unit", b"_unit", "mode", b"mode", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
+
+Global___DyloraSpec: _TypeAlias = DyloraSpec  # noqa: Y015
 
 @_typing.final
 class TargetSpec(_message.Message):
@@ -1406,6 +1642,7 @@ class OutputSpec(_message.Message):
     PRECISION_FIELD_NUMBER: _builtins.int
     SAVE_EVERY_FIELD_NUMBER: _builtins.int
     CAPTIONS_IN_METADATA_FIELD_NUMBER: _builtins.int
+    CONVERTED_RANK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """File name of the adapter, without ending: letters, digits, `.`, `_`, `-`; 1 to 100 characters. Default: `adapter`."""
     precision: Global___Precision.ValueType
@@ -1414,6 +1651,10 @@ class OutputSpec(_message.Message):
     """Steps between numbered adapters, beside the final one; 0 for none. 0 to 1000000. Default: 0."""
     captions_in_metadata: _builtins.bool
     """Whether captions and tags of the data may stand in the adapter's metadata. Default: false."""
+    converted_rank: _builtins.int
+    """Largest rank of the plain LoRA that is written beside LOHA, LOKR and Tucker adapters, by SVD, for programs that load nothing
+    else. 0 for none, else 1 to 1024. Default: 64.
+    """
     def __init__(
         self,
         *,
@@ -1421,17 +1662,22 @@ class OutputSpec(_message.Message):
         precision: Global___Precision.ValueType = ...,
         save_every: _builtins.int | None = ...,
         captions_in_metadata: _builtins.bool | None = ...,
+        converted_rank: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "save_every", b"save_every"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "save_every", b"save_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "name", b"name", "precision", b"precision", "save_every", b"save_every"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "name", b"name", "precision", b"precision", "save_every", b"save_every"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__captions_in_metadata: _TypeAlias = _typing.Literal["captions_in_metadata"]  # noqa: Y015
     _WhichOneofArgType__captions_in_metadata: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata"]  # noqa: Y015
+    _WhichOneofReturnType__converted_rank: _TypeAlias = _typing.Literal["converted_rank"]  # noqa: Y015
+    _WhichOneofArgType__converted_rank: _TypeAlias = _typing.Literal["_converted_rank", b"_converted_rank"]  # noqa: Y015
     _WhichOneofReturnType__save_every: _TypeAlias = _typing.Literal["save_every"]  # noqa: Y015
     _WhichOneofArgType__save_every: _TypeAlias = _typing.Literal["_save_every", b"_save_every"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__captions_in_metadata) -> _WhichOneofReturnType__captions_in_metadata | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__converted_rank) -> _WhichOneofReturnType__converted_rank | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__save_every) -> _WhichOneofReturnType__save_every | None: ...
 
