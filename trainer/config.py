@@ -18,22 +18,63 @@ from trainer.errors import UserError
 
 T = TypeVar("T")
 
+AdapterTypeName = Literal["lora", "locon", "loha", "lokr", "dylora"]
 Targets = Literal["attention", "attention_mlp", "transformer", "all"]
 ScheduleName = Literal["constant", "linear", "cosine"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerRule:
+    """What some layers have else than the others. None: as the others."""
+
+    pattern: str
+    """With the wildcards * ? [], over a layer's full name, such as `unet.up_blocks.1.attentions.0.proj_in`."""
+    train: bool
+    rank: int | None
+    alpha: float | None
+    learning_rate: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LokrConfig:
+    """How LoKr cuts a weight into two factors."""
+
+    factor: int
+    """Sides of the small factor; -1 for the nearest to square."""
+    full_matrix: bool
+    decompose_both: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DyloraConfig:
+    """Which ranks DyLoRA trains, and where a step's gradient goes."""
+
+    unit: int
+    """Ranks are trained at its multiples."""
+    mode: Literal["frozen", "joint"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AdapterConfig:
     """The adapter's type and size; its strength is alpha / rank."""
 
-    type: Literal["lora"]
+    type: AdapterTypeName
     rank: int
     alpha: float
     conv_rank: int
     conv_alpha: float
     targets: Targets
     dropout: float
+    rank_dropout: float
+    module_dropout: float
+    rules: tuple[LayerRule, ...]
+    """The first that matches a layer counts."""
+    tucker: bool
+    rank_stabilized: bool
+    lora_plus_ratio: float
+    lokr: LokrConfig
+    dylora: DyloraConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +175,18 @@ _TARGETS: dict[int, Targets] = {
     v1.ADAPTER_TARGETS_ATTENTION_MLP: "attention_mlp",
     v1.ADAPTER_TARGETS_TRANSFORMER: "transformer",
     v1.ADAPTER_TARGETS_ALL: "all",
+}
+_ADAPTER_TYPES: dict[int, AdapterTypeName] = {
+    v1.ADAPTER_TYPE_LORA: "lora",
+    v1.ADAPTER_TYPE_LOCON: "locon",
+    v1.ADAPTER_TYPE_LOHA: "loha",
+    v1.ADAPTER_TYPE_LOKR: "lokr",
+    v1.ADAPTER_TYPE_DYLORA: "dylora",
+}
+_DYLORA_MODES: dict[int, Literal["frozen", "joint"]] = {
+    v1.DYLORA_MODE_UNSPECIFIED: "frozen",
+    v1.DYLORA_MODE_FROZEN: "frozen",
+    v1.DYLORA_MODE_JOINT: "joint",
 }
 _SCHEDULES: dict[int, ScheduleName] = {
     v1.SCHEDULE_CONSTANT: "constant",
@@ -274,18 +327,44 @@ def _previews(spec: v1.TrainingSpec, tag: str, read: _Reader) -> PreviewConfig:
     )
 
 
+def _rules(spec: v1.AdapterSpec) -> tuple[LayerRule, ...]:
+    return tuple(
+        LayerRule(
+            pattern=rule.pattern,
+            train=rule.train if rule.HasField("train") else True,
+            rank=rule.rank if rule.HasField("rank") else None,
+            alpha=rule.alpha if rule.HasField("alpha") else None,
+            learning_rate=rule.learning_rate if rule.HasField("learning_rate") else None,
+        )
+        for rule in spec.rules
+    )
+
+
 def _adapter(spec: v1.AdapterSpec, read: _Reader) -> AdapterConfig:
-    if spec.type not in (v1.ADAPTER_TYPE_UNSPECIFIED, v1.ADAPTER_TYPE_LORA):
-        read.problems.append("adapter.type is not supported by this trainer; it can do: lora.")
     rank, alpha = read.whole(spec, "adapter.rank"), read.number(spec, "adapter.alpha")
     return AdapterConfig(
-        type="lora",
+        type=read.choice(spec.type or v1.ADAPTER_TYPE_LORA, "adapter.type", _ADAPTER_TYPES),
         rank=rank,
         alpha=alpha,
         conv_rank=spec.conv_rank if spec.HasField("conv_rank") else rank,
         conv_alpha=spec.conv_alpha if spec.HasField("conv_alpha") else alpha,
         targets=read.choice(spec.targets, "adapter.targets", _TARGETS),
         dropout=spec.dropout,
+        rank_dropout=spec.rank_dropout,
+        module_dropout=spec.module_dropout,
+        rules=_rules(spec),
+        tucker=spec.tucker,
+        rank_stabilized=spec.rank_stabilized,
+        lora_plus_ratio=spec.lora_plus_ratio if spec.HasField("lora_plus_ratio") else 1.0,
+        lokr=LokrConfig(
+            factor=spec.lokr.factor if spec.lokr.HasField("factor") else -1,
+            full_matrix=spec.lokr.full_matrix,
+            decompose_both=spec.lokr.decompose_both,
+        ),
+        dylora=DyloraConfig(
+            unit=spec.dylora.unit if spec.dylora.HasField("unit") else 1,
+            mode=read.choice(spec.dylora.mode, "adapter.dylora.mode", _DYLORA_MODES),
+        ),
     )
 
 

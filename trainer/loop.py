@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.adapters.lora import AdaptersOff
+from trainer.adapters.adapter import Adapter
 from trainer.arena import Arena
 from trainer.config import TrainConfig
 from trainer.data.captions import caption_of_visit
@@ -50,6 +50,7 @@ class Training:
     words: Words
     prior: list[PriorExample]
     order: Order
+    adapter: Adapter
     arena: Arena
     optimizer: AdamW
     steps: int
@@ -170,11 +171,11 @@ def example_losses(training: Training, batch: Batch) -> Tensor:
     return weight * squared_error(prediction, wanted)
 
 
-def prior_losses(training: Training, batch: Batch, adapters_off: AdaptersOff) -> Tensor:
+def prior_losses(training: Training, batch: Batch) -> Tensor:
     """How far the adapted network is from the base on what the base knows, (B,)."""
     base = training.base
     noisy = add_noise(batch.latents, batch.eps, base.alphas_cumprod[batch.timesteps])
-    with torch.no_grad(), adapters_off:
+    with torch.no_grad(), training.adapter.off():
         wanted = base.predict(noisy, batch.timesteps, training.words.of(batch.captions))
     prediction = base.predict(noisy, batch.timesteps, training.words.of(batch.captions))
     return squared_error(prediction, wanted)
@@ -183,20 +184,19 @@ def prior_losses(training: Training, batch: Batch, adapters_off: AdaptersOff) ->
 def train(training: Training, start: int, trained_seconds: float, events: Events) -> float:
     """Trains from after step `start` to the last step; returns the seconds of training, those before included."""
     optimization, prior = training.config.optimization, training.config.prior
-    networks = list(training.base.networks.values())
-    adapters_off = AdaptersOff(networks)
     measurements = Measurements(
         training.device,
         optimization.batch_size * optimization.gradient_accumulation,
         len(training.base.alphas_cumprod),
     )
-    for network in networks:
+    for network in training.base.networks.values():
         network.train()
     for step in range(start, training.steps):
         began = time.monotonic()
         factor = rate_factor(optimization.schedule, step, training.steps, training.warmup)
         measurements.begin(step + 1, factor * training.arena.segments[0].learning_rate)
         training.arena.zero_gradients()
+        training.adapter.begin_step(step)
 
         # Every picture of the step weighs the same; beside each micro-batch goes one of what the base must not forget.
         batches = training.order.batches_at(step)
@@ -209,7 +209,7 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
             torch.autograd.backward(losses.sum() / pictures)
             measurements.add(losses, batch.names, batch.host_timesteps)
             if prior is not None:
-                loss = prior_losses(training, prior_batch(training, step, place), adapters_off).mean() / len(batches)
+                loss = prior_losses(training, prior_batch(training, step, place)).mean() / len(batches)
                 torch.autograd.backward(prior.weight * loss)
                 prior_loss = loss.detach() if prior_loss is None else prior_loss + loss.detach()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from loramill import v1
 from store.digests import sha256_of
-from trainer.adapters.registry import Adapter
+from trainer.adapters.adapter import Adapter
 from trainer.config import TrainConfig
 from trainer.data.dataset import Example
 from trainer.formats import diffusers, kohya
@@ -76,7 +76,7 @@ class Saver:
 
     def tensors_digest(self) -> str:
         """Of the adapter as it stands, in kohya's format."""
-        return tensors_sha256(kohya.tensors(self.adapter.modules, DTYPES[self.config.output_precision]))
+        return tensors_sha256(kohya.tensors(self.adapter.weights(), DTYPES[self.config.output_precision]))
 
     def save(self, output: Output) -> v1.Adapter:
         """Writes all files of an adapter and commits it."""
@@ -97,7 +97,7 @@ class Saver:
         return adapter
 
     def _weights(self, folder: Path, output: Output, files: list[tuple[v1.AdapterFormat.ValueType, Path]]) -> str:
-        dtype, modules = DTYPES[self.config.output_precision], self.adapter.modules
+        dtype, modules = DTYPES[self.config.output_precision], self.adapter.weights()
         shown = thumbnail(picture(output.after[0])) if len(output.after) else None
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
 

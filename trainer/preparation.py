@@ -10,7 +10,7 @@ import structlog
 import torch
 
 from loramill import v1
-from trainer.adapters.registry import Adapter, put_adapter
+from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.arena import Arena
 from trainer.cache import Cache
 from trainer.config import TrainConfig
@@ -111,7 +111,7 @@ class Preparation:
         order = self._order(reading)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
         adapter = put_adapter(config, base)
-        arena = Arena(adapter.groups(config), device)
+        arena = Arena(adapter.groups(config.optimization.weight_decay), device)
         warmup = config.optimization.warmup_steps
         training = Training(
             config=config,
@@ -122,6 +122,7 @@ class Preparation:
             words=words,
             prior=prior,
             order=order,
+            adapter=adapter,
             arena=arena,
             optimizer=AdamW(arena, beta1=config.optimization.beta1, beta2=config.optimization.beta2),
             steps=steps,

@@ -16,7 +16,6 @@ import torch
 from loramill import v1
 from store import open_store
 from trainer import checkpoint
-from trainer.adapters.lora import AdaptersOff
 from trainer.cache import Cache
 from trainer.config import read_config
 from trainer.data.images import Decoder
@@ -125,7 +124,7 @@ def run(
             started_step=start,
             measured_at=trained_seconds,
         )
-        with AdaptersOff([base.unet, base.text_encoder]):
+        with adapter.off():
             events.draw(0)
         reporter.phase(v1.PHASE_TRAINING, f"training for {training.steps} steps")
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ import yaml
 from loramill import v1
 from store import ObjectStore
 from store.records import read_record
-from trainer.adapters.lora import LoraModule
+from trainer.adapters.tuner import AdaptedLayer
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
 from trainer.outputs import Saver, picture
@@ -64,23 +65,24 @@ def read_metrics(runs: ObjectStore, fresh: list[v1.TrainingMetric]) -> list[v1.T
     return [by_step[step] for step in sorted(by_step)]
 
 
-def _module_groups(config: TrainConfig, modules: tuple[LoraModule, ...]) -> list[ModuleGroup]:
-    rates = {"unet": config.unet.learning_rate, "text_encoder": config.text_encoder.learning_rate}
-    found: dict[tuple[str, str, int, float], list[LoraModule]] = {}
+def _module_groups(modules: Sequence[AdaptedLayer]) -> list[ModuleGroup]:
+    found: dict[tuple[str, str, int, float, float], list[AdaptedLayer]] = {}
     for module in modules:
-        layers = next(name for name, pattern in _GROUPS if pattern.search(f".{module.path}"))
-        found.setdefault((module.network, layers, module.rank, module.alpha), []).append(module)
+        plan = module.plan
+        layers = next(name for name, pattern in _GROUPS if pattern.search(f".{plan.path}"))
+        key = (plan.network, layers, plan.size.rank, plan.size.alpha, plan.learning_rate)
+        found.setdefault(key, []).append(module)
     return [
         ModuleGroup(
             network=_NETWORKS[network],
             layers=layers,
             modules=len(members),
-            parameters=sum(module.down.numel() + module.up.numel() for module in members),
+            parameters=sum(member.weights.count for member in members),
             rank=rank,
             alpha=alpha,
-            learning_rate=rates[network],
+            learning_rate=rate,
         )
-        for (network, layers, rank, alpha), members in found.items()
+        for (network, layers, rank, alpha, rate), members in found.items()
     ]
 
 
@@ -139,7 +141,7 @@ def _usage(story: Story, base_name: str) -> Usage:
 def write_report(story: Story, saver: Saver, steps: int, trained_seconds: float) -> str:
     """The finished job's report, one HTML file as text."""
     config, provenance, modules = story.config, saver.provenance, saver.adapter.modules
-    parameters = sum(module.down.numel() + module.up.numel() for module in modules)
+    parameters = sum(module.weights.count for module in modules)
     pictures = len(story.reading.examples)
     return render(
         ReportData(
@@ -169,7 +171,7 @@ def write_report(story: Story, saver: Saver, steps: int, trained_seconds: float)
             previews=_previews(story),
             dataset=_dataset(story),
             warnings=[Notice(text=warning) for warning in story.warnings],
-            trained=_module_groups(config, modules),
+            trained=_module_groups(modules),
             spec_yaml=yaml.safe_dump(config.spec, sort_keys=False, allow_unicode=True),
             digests=[
                 ("base model", provenance.base_digest),

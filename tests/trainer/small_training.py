@@ -10,7 +10,7 @@ from google.protobuf.json_format import ParseDict
 from loramill import v1
 from store import open_store
 from tests.trainer.assignments import CREATED, JOB, SMALL_SPEC, merged
-from trainer.adapters.registry import Adapter, put_adapter
+from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.arena import Arena
 from trainer.cache import Cache
 from trainer.config import TrainConfig, read_config
@@ -63,7 +63,7 @@ def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = 
     torch.manual_seed(1)
     examples = [example(number, f"a {color} star") for number, color in enumerate(("red", "blue", "green", "red"))]
     adapter = put_adapter(config, base)
-    arena = Arena(adapter.groups(config), CPU)
+    arena = Arena(adapter.groups(config.optimization.weight_decay), CPU)
     training = Training(
         config=config,
         base=base,
@@ -89,6 +89,7 @@ def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = 
             batch_size=optimization.batch_size,
             accumulation=optimization.gradient_accumulation,
         ),
+        adapter=adapter,
         arena=arena,
         optimizer=AdamW(arena, beta1=optimization.beta1, beta2=optimization.beta2),
         steps=optimization.steps or 1,

@@ -14,7 +14,6 @@ from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from tests.trainer.small_training import CPU, Watched, new_training
-from trainer.adapters.lora import AdaptersOff
 from trainer.data.order import Order
 from trainer.draws import generator
 from trainer.errors import DeadlineExceeded
@@ -85,7 +84,9 @@ def test_a_step_is_the_step_written_out(prediction_type: str, gamma: float, base
     training, adapter = new_training(base, tmp_path, {**CHANGE, "loss": {"min_snr_gamma": gamma}})
     scatter(training)
     parameters = {
-        f"{module.name} {part}": getattr(module, part) for module in adapter.modules for part in ("down", "up")
+        f"{module.plan.name} {name}": parameter
+        for module in adapter.modules
+        for name, parameter in module.tensors.items()
     }
     loss = written_out_loss(training, prediction_type, gamma)
     expected = float(loss.detach())
@@ -204,14 +205,14 @@ def test_nor_does_what_a_step_sees_of_the_prior(base: Sd15Base, tmp_path: Path) 
 def test_the_prior_pulls_a_changed_adapter_back_to_the_base(base: Sd15Base, tmp_path: Path) -> None:
     """With the adapter at its beginning there is nothing to pull; then each step against the gradient gets nearer."""
     training, _ = new_training(base, tmp_path, {**CHANGE, **PRIOR})
-    off, batch = AdaptersOff(list(base.networks.values())), prior_batch(training, 0, 0)
-    assert prior_losses(training, batch, off).abs().max() == 0
+    batch = prior_batch(training, 0, 0)
+    assert prior_losses(training, batch).abs().max() == 0
 
     scatter(training, 0.05)
     losses = []
     for _ in range(4):
         training.arena.zero_gradients()
-        loss = prior_losses(training, batch, off).mean()
+        loss = prior_losses(training, batch).mean()
         loss.backward()
         training.arena.values.detach().sub_(training.arena.gradients / training.arena.gradients.norm() * 0.1)
         losses.append(float(loss.detach()))
@@ -235,8 +236,7 @@ def test_the_prior_has_its_weight_in_the_step(base: Sd15Base, tmp_path: Path) ->
 
     training.arena.values.detach().copy_(values)
     training.arena.zero_gradients()
-    off = AdaptersOff(list(base.networks.values()))
-    prior = sum(prior_losses(training, prior_batch(training, 0, place), off).mean() for place in range(2)) / 2
+    prior = sum(prior_losses(training, prior_batch(training, 0, place)).mean() for place in range(2)) / 2
     assert isinstance(prior, Tensor)
     prior.backward()
     assert told == pytest.approx(float(prior.detach()), rel=1e-5)

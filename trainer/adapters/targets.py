@@ -5,25 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from trainer.config import Targets
 
+Pair = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer that could be adapted."""
+    """One layer that could be adapted: a linear layer, or a two-dimensional convolution without groups."""
 
-    kind: str
-    """`linear` or `conv`."""
-    kernel: tuple[int, ...] = ()
-    """Of a convolution."""
+    outputs: int
+    """O: features or channels."""
+    inputs: int
+    """I: features or channels."""
+    kernel: Pair | None = None
+    """Of a convolution; None for a linear layer."""
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
 
     @property
     def is_spatial(self) -> bool:
         """A convolution that looks at neighbours: it has a rank and alpha of its own."""
-        return self.kind == "conv" and any(side > 1 for side in self.kernel)
+        return self.kernel is not None and self.kernel != (1, 1)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight: (O, I) or (O, I, k, k)."""
+        return (self.outputs, self.inputs, *(self.kernel or ()))
 
 
 _ATTENTION = re.compile(r"attentions\.\d+\.transformer_blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)$")
@@ -42,15 +55,26 @@ _UNET: dict[Targets, tuple[re.Pattern[str], ...]] = {
 }
 
 
+def layer_of(module: torch.nn.Module) -> Layer | None:
+    """What an adapter must know of a layer; None for what cannot be adapted."""
+    if isinstance(module, torch.nn.Linear):
+        return Layer(module.out_features, module.in_features)
+    if isinstance(module, torch.nn.Conv2d) and module.groups == 1 and not isinstance(module.padding, str):
+        return Layer(
+            module.out_channels,
+            module.in_channels,
+            kernel=cast("Pair", module.kernel_size),
+            stride=cast("Pair", module.stride),
+            padding=cast("Pair", module.padding),
+            dilation=cast("Pair", module.dilation),
+        )
+    return None
+
+
 def layers_of(network: torch.nn.Module) -> dict[str, Layer]:
-    """Every linear layer and two-dimensional convolution of a network, by name, in its own order."""
-    layers: dict[str, Layer] = {}
-    for name, module in network.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            layers[name] = Layer("linear")
-        elif isinstance(module, torch.nn.Conv2d):
-            layers[name] = Layer("conv", tuple(module.kernel_size))
-    return layers
+    """Every layer of a network that could be adapted, by name, in the network's own order."""
+    found = ((name, layer_of(module)) for name, module in network.named_modules())
+    return {name: layer for name, layer in found if layer is not None}
 
 
 def unet_targets(layers: Mapping[str, Layer], targets: Targets) -> list[str]:

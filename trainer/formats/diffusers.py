@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.adapters.lora import LoraModule
+from trainer.adapters.weights import LayerWeights
 from trainer.formats.names import text_model_path
 
 
@@ -21,18 +21,18 @@ def module_key(network: str, path: str) -> str:
     return f"{network}.{full}"
 
 
-def tensors(modules: Sequence[LoraModule], dtype: torch.dtype) -> dict[str, Tensor]:
+def tensors(modules: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
     """Every tensor of the file, by key, contiguous, on the CPU."""
     out: dict[str, Tensor] = {}
     for module in modules:
         key = module_key(module.network, module.path)
-        scaled = module.up.detach().cpu().double() * (module.alpha / module.rank)
-        out[f"{key}.lora_A.weight"] = module.down.detach().cpu().to(dtype).contiguous().clone()
+        scaled = module.tensors["lora_up"].detach().cpu().double() * module.scale
+        out[f"{key}.lora_A.weight"] = module.tensors["lora_down"].detach().cpu().to(dtype).contiguous().clone()
         out[f"{key}.lora_B.weight"] = scaled.to(dtype).contiguous()
     return out
 
 
-def header(modules: Sequence[LoraModule]) -> dict[str, str]:
+def header(modules: Sequence[LayerWeights]) -> dict[str, str]:
     """diffusers' own metadata entry: ranks, and alphas that equal them."""
     described: dict[str, object] = {}
     for network in dict.fromkeys(module.network for module in modules):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainer.adapters.lora import LoraModule
+from trainer.adapters.weights import LayerWeights
 from trainer.formats.names import text_model_path
 
 _PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
@@ -23,12 +23,13 @@ def module_key(network: str, path: str) -> str:
     return _PREFIXES[network] + full.replace(".", "_")
 
 
-def tensors(modules: Sequence[LoraModule], dtype: torch.dtype) -> dict[str, Tensor]:
+def tensors(modules: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
     """Every tensor of the file, by key, contiguous, on the CPU."""
     out: dict[str, Tensor] = {}
     for module in modules:
         key = module_key(module.network, module.path)
-        out[f"{key}.lora_down.weight"] = module.down.detach().cpu().to(dtype).contiguous().clone()
-        out[f"{key}.lora_up.weight"] = module.up.detach().cpu().to(dtype).contiguous().clone()
+        for name, tensor in module.tensors.items():
+            ending = ".weight" if name.startswith("lora_") else ""
+            out[f"{key}.{name}{ending}"] = tensor.detach().cpu().to(dtype).contiguous().clone()
         out[f"{key}.alpha"] = torch.tensor(module.alpha, dtype=dtype)
     return out

@@ -1,0 +1,135 @@
+"""Our layer and tuner for PEFT: PEFT walks the network and replaces layers, the mathematics is ours.
+
+PEFT's own layers lack Tucker cores, DyLoRA and dropout of ranks and modules, and its LoHa and LoKr build the whole ΔW in each
+forward pass; so every type of adapter is this one layer with another kind of tensors in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from torch import Tensor, nn
+
+from trainer.adapters import dylora
+from trainer.adapters.kinds import kind_of
+from trainer.adapters.plan import LayerPlan
+from trainer.adapters.weights import LayerWeights
+
+ADAPTER = "default"
+"""PEFT's name of the one adapter in a network."""
+
+
+@dataclass
+class Moment:
+    """What holds for the whole adapter at the moment; shared by all its layers."""
+
+    off: bool = False
+    """The base alone answers."""
+    cut: int | None = None
+    """DyLoRA: the rank of this step."""
+    left_out: frozenset[str] = frozenset()
+    """Names of the layers that module dropout leaves out of this step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Behaviour:
+    """How layers behave while they train; the same for the whole adapter."""
+
+    dropout: float = 0.0
+    rank_dropout: float = 0.0
+    unit: int = 0
+    """DyLoRA: the unit of ranks."""
+    mode: dylora.Mode = "frozen"
+    moment: Moment = field(default_factory=Moment)
+
+
+class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is untyped
+    """A frozen layer and its adapter: base(x) + scale · ΔW x. The adapter computes in its own type, fp32."""
+
+    adapter_layer_names = ("adapter_tensors",)
+
+    def __init__(self, base: nn.Module, plan: LayerPlan, tensors: Mapping[str, Tensor], behaviour: Behaviour) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.plan, self.behaviour = plan, behaviour
+        self.tensors = {name: nn.Parameter(tensor) for name, tensor in tensors.items()}
+        """The trained parameters, by name; a plain dict, since it is read in every forward pass."""
+        self.adapter_tensors = nn.ModuleDict({ADAPTER: nn.ParameterDict(self.tensors)})
+        self._kind = kind_of(tensors)
+        self._scale = self.weights.scale
+        self.set_adapter(ADAPTER)
+
+    @property
+    def weights(self) -> LayerWeights:
+        """The layer's tensors as they stand; they are the trained ones, not copies."""
+        return LayerWeights(
+            network=self.plan.network,
+            path=self.plan.path,
+            layer=self.plan.layer,
+            tensors=self.tensors,
+            alpha=self.plan.size.alpha,
+        )
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = self.base_layer(x, *args, **kwargs)
+        moment = self.behaviour.moment
+        if moment.off or (self.training and self.plan.name in moment.left_out):
+            return result
+        tensors, scale = self._in_training() if self.training else (self.tensors, self._scale)
+        inputs = x.to(next(iter(tensors.values())).dtype)
+        if self.training and self.behaviour.dropout > 0:
+            inputs = nn.functional.dropout(inputs, self.behaviour.dropout)
+        return result + self._kind.forward(inputs, tensors, self.plan.layer, scale).to(result.dtype)
+
+    def _in_training(self) -> tuple[Mapping[str, Tensor], float]:
+        """Tensors and strength as this step sees them."""
+        tensors, behaviour, cut = self.tensors, self.behaviour, self.behaviour.moment.cut
+        if cut is not None:
+            size = self.plan.size
+            own = min(cut, size.rank)
+            return (
+                dylora.newest_block(tensors, own, behaviour.unit, behaviour.mode),
+                dylora.strength(size.rank, size.alpha, own),
+            )
+        if behaviour.rank_dropout > 0:
+            rank = self._kind.rank(tensors)
+            keep = torch.rand(rank or 1, device=next(iter(tensors.values())).device) >= behaviour.rank_dropout
+            return self._kind.thinned(tensors, keep / (1 - behaviour.rank_dropout)), self._scale
+        return tensors, self._scale
+
+
+class AdapterTuner(BaseTuner):  # type: ignore[misc] # PEFT is untyped
+    """Puts an `AdaptedLayer` in the place of every planned layer of a network."""
+
+    prefix = "adapter_"
+    tuner_layer_cls = AdaptedLayer
+    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012 (PEFT reads it so)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        plans: Sequence[LayerPlan],
+        first: Mapping[str, Mapping[str, Tensor]],
+        behaviour: Behaviour,
+    ) -> None:
+        """`first` are the tensors to begin with, by the layer's path."""
+        self._plans = {plan.path: plan for plan in plans}
+        self._first, self._behaviour = first, behaviour
+        config = PeftConfig()
+        config.target_modules = set(self._plans)
+        super().__init__(network, config, ADAPTER)
+
+    def _check_target_module_exists(self, _config: Any, key: str) -> bool:
+        # Whole names only: PEFT would take every layer whose name ends like a target.
+        return key in self._plans
+
+    def _create_and_replace(
+        self, _config: Any, _adapter: str, target: nn.Module, target_name: str, parent: nn.Module, *, current_key: str
+    ) -> None:
+        layer = AdaptedLayer(target, self._plans[current_key], self._first[current_key], self._behaviour)
+        self._replace_module(parent, target_name, layer, target)
