@@ -62,7 +62,7 @@ class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is u
         self.adapter_tensors = nn.ModuleDict({ADAPTER: nn.ParameterDict(self.tensors)})
         self._kind = kind_of(tensors)
         self._scale = self.weights.scale
-        self.set_adapter(ADAPTER)
+        BaseTunerLayer.set_adapter(self, ADAPTER)
 
     @property
     def weights(self) -> LayerWeights:
