@@ -17,7 +17,7 @@ from loramill import v1
 from store import open_store
 from trainer import checkpoint
 from trainer.cache import Cache
-from trainer.config import read_config
+from trainer.config_reading import read_config
 from trainer.data.images import Decoder
 from trainer.errors import DeadlineExceeded
 from trainer.events import RunEvents, StopSignal

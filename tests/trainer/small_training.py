@@ -13,7 +13,8 @@ from tests.trainer.assignments import CREATED, JOB, SMALL_SPEC, merged
 from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.arena import Arena
 from trainer.cache import Cache
-from trainer.config import TrainConfig, read_config
+from trainer.config import TrainConfig
+from trainer.config_reading import read_config
 from trainer.data.buckets import Bucket
 from trainer.data.dataset import Example
 from trainer.data.order import Order

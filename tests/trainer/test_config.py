@@ -8,7 +8,7 @@ import pytest
 
 from loramill import v1
 from tests.trainer.small_training import config_of
-from trainer.config import read_config
+from trainer.config_reading import read_config
 from trainer.errors import UserError
 
 
@@ -35,7 +35,7 @@ def test_everything_that_a_bare_spec_lacks_is_named_at_once() -> None:
     ("change", "said"),
     [
         ({"optimization": {"precision": "PRECISION_FP16"}}, "optimization.precision fp16 is not supported"),
-        ({"adapter": {"type": "ADAPTER_TYPE_LOHA"}}, "adapter.type is not supported by this trainer; it can do: lora"),
+        ({"adapter": {"type": 99}}, "adapter.type is unset or not supported by this trainer; it can do: lora, locon"),
         ({"unet": {"train": False}}, "Neither unet.train nor text_encoder.train"),
         ({"text_encoder": {"train": True}}, "text_encoder.learning_rate"),
         ({"concept": {"prior_preservation": {"enabled": True}}}, "enabled without captions"),

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from tests.trainer.jobs import Job, Jobs
-from trainer.config import read_config
+from trainer.config_reading import read_config
 
 
 def _assert_all_arrived(pipeline: StableDiffusionPipeline, tensors: dict[str, torch.Tensor]) -> None:
