@@ -30,7 +30,7 @@ class _AdapterFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Adapter
     ADAPTER_FORMAT_UNSPECIFIED: _AdapterFormat.ValueType  # 0
     """The default, KOHYA."""
     ADAPTER_FORMAT_KOHYA: _AdapterFormat.ValueType  # 1
-    """The safetensors file with kohya's and LyCORIS' keys, which ComfyUI, Forge and A1111 load; diffusers too if it is a plain LoRA."""
+    """The safetensors file with kohya's and LyCORIS' keys, for ComfyUI, Forge and A1111; for diffusers too if it is a LoRA."""
     ADAPTER_FORMAT_DIFFUSERS: _AdapterFormat.ValueType  # 2
     """The safetensors file with diffusers' own keys. Only of LORA, LOCON and DYLORA without Tucker."""
     ADAPTER_FORMAT_CONTACT_SHEET: _AdapterFormat.ValueType  # 3
@@ -50,7 +50,7 @@ class AdapterFormat(_AdapterFormat, metaclass=_AdapterFormatEnumTypeWrapper):
 ADAPTER_FORMAT_UNSPECIFIED: AdapterFormat.ValueType  # 0
 """The default, KOHYA."""
 ADAPTER_FORMAT_KOHYA: AdapterFormat.ValueType  # 1
-"""The safetensors file with kohya's and LyCORIS' keys, which ComfyUI, Forge and A1111 load; diffusers too if it is a plain LoRA."""
+"""The safetensors file with kohya's and LyCORIS' keys, for ComfyUI, Forge and A1111; for diffusers too if it is a LoRA."""
 ADAPTER_FORMAT_DIFFUSERS: AdapterFormat.ValueType  # 2
 """The safetensors file with diffusers' own keys. Only of LORA, LOCON and DYLORA without Tucker."""
 ADAPTER_FORMAT_CONTACT_SHEET: AdapterFormat.ValueType  # 3

@@ -226,8 +226,8 @@ class Assignment(_message.Message):
     cache_uri: _builtins.str
     """Disposable, shared by the tenant's jobs; content-addressed."""
     initial_adapter_uri: _builtins.str
-    """The safetensors file of the adapter to go on from, with kohya's keys or as it was uploaded; empty where the job begins anew.
-    Read-only.
+    """The safetensors file of the adapter to go on from, with kohya's keys or as it was uploaded; empty where the job begins
+    anew. Read-only.
     """
     initial_adapter_sha256: _builtins.str
     """SHA-256 of that file, in hexadecimal."""

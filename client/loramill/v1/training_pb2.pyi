@@ -1107,17 +1107,19 @@ class AdapterSpec(_message.Message):
     DYLORA_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
     type: Global___AdapterType.ValueType
-    """Default: LORA."""
+    """Default: LORA, or the type of `initial_adapter`."""
     rank: _builtins.int
-    """Rank of linear layers and 1x1 convolutions. Not used by a LOKR whose large factor is full. 1 to 1024. Default: from the
-    preset.
-    """
+    """Rank of linear layers and 1x1 convolutions. 1 to 1024. Default: from the preset; a LOKR of full matrices has none."""
     alpha: _builtins.float
-    """The adapter's strength is alpha / rank. Above 0, at most 4096. Default: from the preset."""
+    """The adapter's strength is alpha / rank. Above 0, at most 4096. Default: from the preset; a LOKR of full matrices has none."""
     conv_rank: _builtins.int
-    """Rank of 3x3 convolutions; only where they are targets (ALL). 1 to 1024. Default: as `rank`."""
+    """Rank of 3x3 convolutions; only where they are targets (ALL). 1 to 1024. Default: as `rank` for LORA and
+    DYLORA, else half of it.
+    """
     conv_alpha: _builtins.float
-    """Alpha of 3x3 convolutions; only where they are targets (ALL). Above 0, at most 4096. Default: as `alpha`."""
+    """Alpha of 3x3 convolutions; only where they are targets (ALL). Above 0, at most 4096. Default: so that the
+    strength is that of `alpha` and `rank`.
+    """
     targets: Global___AdapterTargets.ValueType
     """Which UNet layers are adapted. Default: ALL for LOCON, which has no other; else from the preset."""
     dropout: _builtins.float
@@ -1300,8 +1302,8 @@ class LokrSpec(_message.Message):
     Default: 8.
     """
     full_matrix: _builtins.bool
-    """Whether the large matrix is full instead of a product of the adapter's rank. There is no alpha then: the strength is 1.
-    Default: from the preset.
+    """Whether the large matrix is full instead of a product of the adapter's rank. There is neither rank nor alpha then: the
+    strength is 1. Default: true, unless a rank, an alpha, `tucker` or `decompose_both` is asked for.
     """
     decompose_both: _builtins.bool
     """Whether the small matrix is a product too, where its side is more than twice the rank. Default: false."""
@@ -1340,8 +1342,8 @@ class DyloraSpec(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     unit: _builtins.int
-    """Rank components that are drawn, trained and cut off together; must divide `rank` and `conv_rank`. 1 to 1024. Default: the
-    largest common divisor of both that is at most a quarter of the smaller, at least 1.
+    """Rank components that are drawn, trained and cut off together; must divide every layer's rank. 1 to 1024. Default: the
+    largest common divisor of the ranks that is at most a quarter of the smallest, at least 1.
     """
     mode: Global___DyloraMode.ValueType
     """Default: FROZEN."""
