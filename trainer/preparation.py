@@ -11,6 +11,7 @@ import torch
 
 from loramill import v1
 from trainer.adapters.adapter import Adapter, put_adapter
+from trainer.adapters.beginning import begin_anew
 from trainer.arena import Arena
 from trainer.cache import Cache
 from trainer.config import TrainConfig
@@ -110,7 +111,7 @@ class Preparation:
         prior = self._prior(base, fingerprint)
         order = self._order(reading)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
-        adapter = put_adapter(config, base)
+        adapter = put_adapter(config, base, begin_anew(config, base))
         arena = Arena(adapter.groups(config.optimization.weight_decay), device)
         warmup = config.optimization.warmup_steps
         training = Training(

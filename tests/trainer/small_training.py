@@ -11,6 +11,7 @@ from loramill import v1
 from store import open_store
 from tests.trainer.assignments import CREATED, JOB, SMALL_SPEC, merged
 from trainer.adapters.adapter import Adapter, put_adapter
+from trainer.adapters.beginning import begin_anew
 from trainer.arena import Arena
 from trainer.cache import Cache
 from trainer.config import TrainConfig
@@ -63,7 +64,7 @@ def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = 
     optimization = config.optimization
     torch.manual_seed(1)
     examples = [example(number, f"a {color} star") for number, color in enumerate(("red", "blue", "green", "red"))]
-    adapter = put_adapter(config, base)
+    adapter = put_adapter(config, base, begin_anew(config, base))
     arena = Arena(adapter.groups(config.optimization.weight_decay), CPU)
     training = Training(
         config=config,

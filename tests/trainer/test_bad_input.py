@@ -67,10 +67,10 @@ def test_an_unknown_family(jobs: Jobs) -> None:
 
 
 def test_what_this_trainer_cannot_do(jobs: Jobs) -> None:
-    change = {"optimization": {"precision": "PRECISION_FP16"}, "adapter": {"type": "ADAPTER_TYPE_LOKR"}}
+    change = {"optimization": {"precision": "PRECISION_FP16"}, "dataset": {"crop": "CROP_RANDOM"}}
     said = ended(jobs.new("unsupported", change), v1.EXIT_CODE_USER_ERROR)
     assert "optimization.precision fp16" in said
-    assert "adapter.type" in said
+    assert "dataset.crop" in said
 
 
 def put_base(jobs: Jobs, base: Path, name: str, change: Callable[[Path], None]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.trainer.small_training import CPU, config_of
-from trainer.adapters.adapter import put_adapter
+from trainer.adapters.beginning import begin_anew
 from trainer.draws import generator
 from trainer.families.sd15 import Sd15Base
 
@@ -42,10 +42,10 @@ def test_an_adapter_begins_by_the_names_of_its_layers(tiny_base: Path) -> None:
     for targets, seed in (("ATTENTION", 0), ("ALL", 1)):
         torch.manual_seed(seed)
         base = Sd15Base(tiny_base, CPU, torch.float32)
-        adapter = put_adapter(config_of({"adapter": {"targets": f"ADAPTER_TARGETS_{targets}"}}), base)
-        (module,) = (module for module in adapter.modules if module.plan.path == layer)
-        assert module.tensors["lora_up"].abs().max() == 0
-        downs.append(module.tensors["lora_down"].detach().clone())
+        beginnings = begin_anew(config_of({"adapter": {"targets": f"ADAPTER_TARGETS_{targets}"}}), base)
+        (one,) = (beginning for beginning in beginnings if beginning.plan.path == layer)
+        assert one.tensors["lora_up"].abs().max() == 0
+        downs.append(one.tensors["lora_down"])
     assert torch.equal(downs[0], downs[1])
     assert downs[0].shape == (4, 32)
     bound = 32**-0.5

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from torch import Tensor
 
 from trainer.adapters import dylora
-from trainer.adapters.plan import LayerPlan, plan_layers, unmatched_rules
-from trainer.adapters.targets import layers_of, text_encoder_targets, unet_targets
+from trainer.adapters.beginning import Beginning
 from trainer.adapters.tuner import AdaptedLayer, AdapterTuner, Behaviour, Moment
-from trainer.adapters.types import TYPES
 from trainer.adapters.weights import LayerWeights
 from trainer.arena import Group
-from trainer.config import AdapterConfig, AdapterTypeName, TrainConfig
+from trainer.config import AdapterConfig, TrainConfig
 from trainer.draws import generator
-from trainer.errors import TrainerError, UserError
+from trainer.errors import TrainerError
 from trainer.families.base import Base
 
 
@@ -73,33 +69,10 @@ class Adapter:
             self.moment.off = False
 
 
-def _targets(name: str, network: torch.nn.Module, config: TrainConfig) -> tuple[list[str], list[LayerPlan]]:
-    """Full names of all layers that the targets choose in a network, and the plans that the rules leave of them."""
-    layers = layers_of(network)
-    chosen = unet_targets(layers, config.adapter.targets) if name == "unet" else text_encoder_targets(layers)
-    rate = config.unet.learning_rate if name == "unet" else config.text_encoder.learning_rate
-    if not chosen:
-        raise UserError(
-            f"adapter.targets {config.adapter.targets} finds no layer in the base's {name}; "
-            "choose other targets or another base model."
-        )
-    plans = plan_layers(name, layers, chosen, config.adapter, rate)
-    if not plans:
-        raise UserError(
-            f"adapter.rules leave no layer of the base's {name} to train; let some be trained, or set "
-            f"{name}.train to false."
-        )
-    return [f"{name}.{path}" for path in chosen], plans
-
-
-def inject(
-    network: torch.nn.Module,
-    plans: Sequence[LayerPlan],
-    first: Mapping[str, Mapping[str, Tensor]],
-    behaviour: Behaviour,
-) -> list[AdaptedLayer]:
-    """Puts an adapter into each planned layer, beginning with the tensors `first` (by path); in the order of the plans."""
-    AdapterTuner(network, plans, first, behaviour)
+def inject(network: torch.nn.Module, beginnings: Sequence[Beginning], behaviour: Behaviour) -> list[AdaptedLayer]:
+    """Puts an adapter into each layer of one network; in the order of `beginnings`."""
+    plans = [beginning.plan for beginning in beginnings]
+    AdapterTuner(network, plans, {beginning.plan.path: beginning.tensors for beginning in beginnings}, behaviour)
     injected = {path: module for path, module in network.named_modules() if isinstance(module, AdaptedLayer)}
     if set(injected) != {plan.path for plan in plans}:
         difference = sorted(set(injected) ^ {plan.path for plan in plans})
@@ -109,14 +82,8 @@ def inject(
     return [injected[plan.path] for plan in plans]
 
 
-def first_tensors(plan: LayerPlan, type_: AdapterTypeName, seed: int) -> dict[str, Tensor]:
-    """What a layer's adapter begins with, drawn by the layer's name."""
-
-    return TYPES[type_].initial(plan.layer, plan.size, partial(generator, seed, "adapter", plan.name))
-
-
-def put_adapter(config: TrainConfig, base: Base) -> Adapter:
-    """Puts the configured adapter into every network that is trained; raises UserError where nothing would be."""
+def put_adapter(config: TrainConfig, base: Base, beginnings: Sequence[Beginning]) -> Adapter:
+    """Puts an adapter with these first tensors into the networks of the base."""
     adapter, moment = config.adapter, Moment()
     behaviour = Behaviour(
         dropout=adapter.dropout,
@@ -125,23 +92,8 @@ def put_adapter(config: TrainConfig, base: Base) -> Adapter:
         mode=adapter.dylora.mode,
         moment=moment,
     )
-    chosen = {
-        name: _targets(name, base.networks[name], config)
-        for name, wanted in (("unet", config.unet.train), ("text_encoder", config.text_encoder.train))
-        if wanted
-    }
-    names = [name for network, _ in chosen.values() for name in network]
-    unmatched = unmatched_rules(names, adapter.rules)
-    if unmatched:
-        raise UserError(
-            [
-                f"adapter.rules has the pattern {pattern!r}, which matches none of the {len(names)} layers that are "
-                f"trained, such as {names[0]}; correct it or leave it out."
-                for pattern in unmatched
-            ]
-        )
     modules: list[AdaptedLayer] = []
-    for name, (_, plans) in chosen.items():
-        first = {plan.path: first_tensors(plan, adapter.type, config.optimization.seed) for plan in plans}
-        modules += inject(base.networks[name], plans, first, behaviour)
+    for network in dict.fromkeys(beginning.plan.network for beginning in beginnings):
+        mine = [beginning for beginning in beginnings if beginning.plan.network == network]
+        modules += inject(base.networks[network], mine, behaviour)
     return Adapter(tuple(modules), adapter, config.optimization.seed, moment)

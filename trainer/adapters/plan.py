@@ -37,17 +37,22 @@ def plan_layers(
         rule = _rule_for(f"{network}.{path}", config.rules)
         if rule is not None and not rule.train:
             continue
-        rate = learning_rate if rule is None or rule.learning_rate is None else rule.learning_rate
         plans.append(
             LayerPlan(
                 network=network,
                 path=path,
                 layer=layers[path],
                 size=_size(layers[path], config, rule),
-                learning_rate=rate,
+                learning_rate=rate_of(f"{network}.{path}", config, learning_rate),
             )
         )
     return plans
+
+
+def rate_of(name: str, config: AdapterConfig, learning_rate: float) -> float:
+    """The rate of a layer by its full name: its rule's, else that of its network."""
+    rule = _rule_for(name, config.rules)
+    return learning_rate if rule is None or rule.learning_rate is None else rule.learning_rate
 
 
 def unmatched_rules(names: Sequence[str], rules: Sequence[LayerRule]) -> list[str]:

@@ -54,6 +54,14 @@ _UNET: dict[Targets, tuple[re.Pattern[str], ...]] = {
     "all": (_ATTENTION, _FEED_FORWARD, _PROJECTION, _RESIDUAL),
 }
 
+_PLACES: dict[Targets, re.Pattern[str]] = {
+    "attention": re.compile(r"\.attn[12]\."),
+    "attention_mlp": re.compile(r"\.transformer_blocks\."),
+    "transformer": re.compile(r"attentions\."),
+    "all": re.compile(r"(down_blocks|mid_block|up_blocks)\."),
+}
+"""Where every layer is a target."""
+
 
 def layer_of(module: torch.nn.Module) -> Layer | None:
     """What an adapter must know of a layer; None for what cannot be adapted."""
@@ -85,3 +93,12 @@ def unet_targets(layers: Mapping[str, Layer], targets: Targets) -> list[str]:
 def text_encoder_targets(layers: Mapping[str, Layer]) -> list[str]:
     """Names of a CLIP text encoder's layers to adapt. Always all of them: loaders drop q, k and v where `out_proj` lacks."""
     return [name for name in layers if _TEXT.search(name)]
+
+
+def unforeseen_layers(network: str, layers: Mapping[str, Layer], targets: Targets) -> list[str]:
+    """Layers that the targets' words include and that no pattern names: a base with them would be trained in part only."""
+    if network != "unet":
+        known, place = set(text_encoder_targets(layers)), re.compile(r"encoder\.layers\.")
+    else:
+        known, place = set(unet_targets(layers, targets)), _PLACES[targets]
+    return [name for name in layers if place.search(name) and name not in known]
