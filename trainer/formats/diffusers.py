@@ -13,19 +13,15 @@ import torch
 from torch import Tensor
 
 from trainer.adapters.weights import LayerWeights
-from trainer.formats.names import text_model_path
-
-
-def module_key(network: str, path: str) -> str:
-    full = text_model_path(path) if network == "text_encoder" else path
-    return f"{network}.{full}"
+from trainer.formats import names
+from trainer.formats.names import ModuleName, file_path
 
 
 def tensors(modules: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
     """Every tensor of the file, by key, contiguous, on the CPU."""
     out: dict[str, Tensor] = {}
     for module in modules:
-        key = module_key(module.network, module.path)
+        key = names.diffusers(ModuleName(module.network, module.path))
         scaled = module.tensors["lora_up"].detach().cpu().double() * module.scale
         out[f"{key}.lora_A.weight"] = module.tensors["lora_down"].detach().cpu().to(dtype).contiguous().clone()
         out[f"{key}.lora_B.weight"] = scaled.to(dtype).contiguous()
@@ -38,9 +34,7 @@ def header(modules: Sequence[LayerWeights]) -> dict[str, str]:
     for network in dict.fromkeys(module.network for module in modules):
         mine = [module for module in modules if module.network == network]
         common = mine[0].rank
-        others = {
-            text_model_path(m.path) if network == "text_encoder" else m.path: m.rank for m in mine if m.rank != common
-        }
+        others = {file_path(ModuleName(m.network, m.path)): m.rank for m in mine if m.rank != common}
         described |= {
             f"{network}.r": common,
             f"{network}.lora_alpha": common,

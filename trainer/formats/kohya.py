@@ -1,6 +1,7 @@
-"""The file that ComfyUI, Forge, A1111 and diffusers load: kohya's keys, one scalar `alpha` a module.
+"""The file that ComfyUI, Forge, A1111 and, of plain LoRAs, diffusers load: kohya's keys with LyCORIS's tensors, one scalar
+`alpha` a module.
 
-lora_unet_<path, dots as underscores>.lora_down.weight | .lora_up.weight | .alpha
+lora_unet_<path, dots as underscores>.lora_down.weight | .hada_w1_a | .lokr_w1 | … | .alpha
 lora_te_text_model_<path …>.…
 """
 
@@ -12,24 +13,18 @@ import torch
 from torch import Tensor
 
 from trainer.adapters.weights import LayerWeights
-from trainer.formats.names import text_model_path
-
-_PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
-
-
-def module_key(network: str, path: str) -> str:
-    """The key's part before the first dot."""
-    full = text_model_path(path) if network == "text_encoder" else path
-    return _PREFIXES[network] + full.replace(".", "_")
+from trainer.formats import names
+from trainer.formats.endings import kohya_ending
+from trainer.formats.ldm import Family
+from trainer.formats.names import ModuleName
 
 
-def tensors(modules: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
-    """Every tensor of the file, by key, contiguous, on the CPU."""
+def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype, family: Family = "sd15") -> dict[str, Tensor]:
+    """Every tensor of the file, by key, contiguous, on the CPU. SDXL's modules are named after ldm's blocks."""
     out: dict[str, Tensor] = {}
-    for module in modules:
-        key = module_key(module.network, module.path)
-        for name, tensor in module.tensors.items():
-            ending = ".weight" if name.startswith("lora_") else ""
-            out[f"{key}.{name}{ending}"] = tensor.detach().cpu().to(dtype).contiguous().clone()
-        out[f"{key}.alpha"] = torch.tensor(module.alpha, dtype=dtype)
+    for layer in layers:
+        key = names.kohya(ModuleName(layer.network, layer.path), family)
+        for name, tensor in layer.tensors.items():
+            out[f"{key}.{kohya_ending(name)}"] = tensor.detach().cpu().to(dtype).contiguous().clone()
+        out[f"{key}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
     return out
