@@ -11,8 +11,8 @@ from trainer.adapters.targets import Layer
 from trainer.adapters.weights import LayerWeights
 from trainer.formats import names
 from trainer.formats.endings import ALPHA, foreign, taken_apart
+from trainer.formats.family import Family
 from trainer.formats.grammar import geometry
-from trainer.formats.ldm import Family
 from trainer.formats.names import Dialect, ModuleName
 from trainer.formats.opening import Entry
 from trainer.formats.shapes import Contradiction, layer_of

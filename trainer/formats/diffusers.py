@@ -16,30 +16,45 @@ from trainer.adapters.weights import LayerWeights
 from trainer.formats import names
 from trainer.formats.names import ModuleName, file_path
 
+_TENSORS = {"lora_down", "lora_up"}
 
-def tensors(modules: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
+
+def representable(layers: Sequence[LayerWeights]) -> str | None:
+    """Why this format cannot hold an adapter, as a sentence; None where it can."""
+    others = {layer.kind.name for layer in layers if set(layer.tensors) - _TENSORS}
+    if others == {"LoRA"}:
+        return "diffusers loads no LoRA with Tucker cores; use the kohya file elsewhere, or the one that is converted to a LoRA."
+    if others:
+        kinds = " and ".join(sorted(others))
+        return f"diffusers loads no {kinds}; use the PEFT directory, or the file that is converted to a LoRA."
+    return None
+
+
+def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Tensor]:
     """Every tensor of the file, by key, contiguous, on the CPU."""
     out: dict[str, Tensor] = {}
-    for module in modules:
-        key = names.diffusers(ModuleName(module.network, module.path))
-        scaled = module.tensors["lora_up"].detach().cpu().double() * module.scale
-        out[f"{key}.lora_A.weight"] = module.tensors["lora_down"].detach().cpu().to(dtype).contiguous().clone()
+    for layer in layers:
+        key = names.diffusers(ModuleName(layer.network, layer.path))
+        scaled = layer.tensors["lora_up"].detach().cpu().double() * layer.scale
+        out[f"{key}.lora_A.weight"] = layer.tensors["lora_down"].detach().cpu().to(dtype).contiguous().clone()
         out[f"{key}.lora_B.weight"] = scaled.to(dtype).contiguous()
     return out
 
 
-def header(modules: Sequence[LayerWeights]) -> dict[str, str]:
+def header(layers: Sequence[LayerWeights]) -> dict[str, str]:
     """diffusers' own metadata entry: ranks, and alphas that equal them."""
     described: dict[str, object] = {}
-    for network in dict.fromkeys(module.network for module in modules):
-        mine = [module for module in modules if module.network == network]
+    for network in dict.fromkeys(layer.network for layer in layers):
+        mine = [layer for layer in layers if layer.network == network]
         common = mine[0].rank
-        others = {file_path(ModuleName(m.network, m.path)): m.rank for m in mine if m.rank != common}
+        others = {
+            file_path(ModuleName(layer.network, layer.path)): layer.rank for layer in mine if layer.rank != common
+        }
         described |= {
             f"{network}.r": common,
             f"{network}.lora_alpha": common,
             f"{network}.rank_pattern": others,
             f"{network}.alpha_pattern": others,
-            f"{network}.target_modules": sorted(module.path for module in mine),
+            f"{network}.target_modules": sorted(layer.path for layer in mine),
         }
     return {"format": "pt", "lora_adapter_metadata": json.dumps(described, sort_keys=True)}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from trainer.adapters.targets import Layer
-from trainer.formats.ldm import Family
 from trainer.formats.names import ModuleName
+
+Family = Literal["sd15", "sdxl", "other"]
 
 _SDXL_ALONE = re.compile(r"add_embedding\..*|.*transformer_blocks\.[1-9].*")
 _SD15_ALONE = re.compile(r"(down_blocks\.0\.attentions|(down|up)_blocks\.3)\..*")

@@ -15,11 +15,10 @@ from torch import Tensor
 from trainer.adapters.weights import LayerWeights
 from trainer.formats import names
 from trainer.formats.endings import kohya_ending
-from trainer.formats.ldm import Family
 from trainer.formats.names import ModuleName
 
 
-def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype, family: Family = "sd15") -> dict[str, Tensor]:
+def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype, family: str = "sd15") -> dict[str, Tensor]:
     """Every tensor of the file, by key, contiguous, on the CPU. SDXL's modules are named after ldm's blocks."""
     out: dict[str, Tensor] = {}
     for layer in layers:

@@ -8,17 +8,14 @@ With two resnets in a block that goes down and three in one that goes up, as in 
 | down_blocks.i.downsamplers.0.conv | input_blocks.{3+3i}.0.op |
 | mid_block.resnets.0, .attentions.0, .resnets.1 | middle_block.0, .1, .2 |
 | up_blocks.i.resnets.j, .attentions.j | output_blocks.{3i+j}.0, .1 |
-| up_blocks.i.upsamplers.0.conv | output_blocks.{2+3i}.2.conv; .1.conv in a block without attention |
+| up_blocks.i.upsamplers.0.conv | output_blocks.{2+3i}.2.conv; in a block without attention, as SD1.5 has one, .1.conv |
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from trainer.formats.grammar import is_unet_layer
-
-Family = Literal["sd15", "sdxl", "other"]
 
 _OUTSIDE = {
     "conv_in": "input_blocks.0.0",
@@ -50,8 +47,8 @@ def is_ldm(path: str) -> bool:
     return path in _OUTSIDE_BACK or _LDM.fullmatch(path) is not None
 
 
-def to_ldm(path: str, family: Family) -> str:
-    """The name of a layer of diffusers' UNet; `family` says whether the first block that goes up has attention."""
+def to_ldm(path: str) -> str:
+    """SDXL's name of a layer of diffusers' UNet."""
     if path in _OUTSIDE:
         return _OUTSIDE[path]
     match = _DIFFUSERS.fullmatch(path)
@@ -65,7 +62,7 @@ def to_ldm(path: str, family: Family) -> str:
     if part == "downsamplers":
         return f"input_blocks.{3 + 3 * block}.0.op"
     if part == "upsamplers":
-        return f"output_blocks.{2 + 3 * block}.{1 if family != 'sdxl' and block == 0 else 2}.conv"
+        return f"output_blocks.{2 + 3 * block}.2.conv"
     inner = 1 if part == "attentions" else 0
     if match["way"] == "down":
         return f"input_blocks.{1 + 3 * block + place}.{inner}.{rest}"

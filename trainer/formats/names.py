@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from trainer.formats.grammar import is_text_layer, is_unet_layer, unflattened
-from trainer.formats.ldm import Family, from_ldm, is_ldm, to_ldm
+from trainer.formats.ldm import from_ldm, is_ldm, to_ldm
 
 Dialect = Literal["kohya", "lycoris", "diffusers", "peft"]
 
@@ -64,11 +64,11 @@ def dialect_of(key: str) -> Dialect:
     return "peft" if key.startswith(PEFT_PREFIX) else "diffusers"
 
 
-def kohya(name: ModuleName, family: Family) -> str:
+def kohya(name: ModuleName, family: str) -> str:
     """The module's part of a key, before the first dot."""
     sdxl = family == "sdxl"
     if name.network == "unet":
-        return "lora_unet_" + (to_ldm(name.path, family) if sdxl else name.path).replace(".", "_")
+        return "lora_unet_" + (to_ldm(name.path) if sdxl else name.path).replace(".", "_")
     prefix = {"text_encoder": "lora_te1_" if sdxl else "lora_te_", "text_encoder_2": "lora_te2_"}[name.network]
     return prefix + file_path(name).replace(".", "_")
 
@@ -106,7 +106,7 @@ def from_diffusers(module: str) -> ModuleName | None:
 
 def peft(name: ModuleName) -> str:
     """The key without its ending, in the directory of the network."""
-    return PEFT_PREFIX + name.path
+    return PEFT_PREFIX + file_path(name)
 
 
 def from_peft(module: str, network: str) -> ModuleName | None:

@@ -20,8 +20,7 @@ from trainer.errors import UserError
 from trainer.formats import archive, names
 from trainer.formats.assembly import Modules, assembled, checked_layers, listed, modules_of
 from trainer.formats.endings import foreign, taken_apart
-from trainer.formats.family import family_by_names, family_of
-from trainer.formats.ldm import Family
+from trainer.formats.family import Family, family_by_names, family_of
 from trainer.formats.names import Dialect, ModuleName
 from trainer.formats.opening import Opened, opened
 from trainer.formats.peft_settings import PeftSettings, peft_settings

@@ -73,6 +73,11 @@ def _pair(shape: Shape) -> Pair | None:
     return (shape[-2], shape[-1]) if len(shape) == 4 else None
 
 
+def _is_core(shape: Shape, rank: int) -> bool:
+    """Whether a tensor can be the core of a Tucker decomposition, which only a kernel wider than one place has."""
+    return shape[:2] == (rank, rank) and shape[2:] != (1, 1)
+
+
 def _unfolded(columns: int, geometry: Geometry, name: str) -> tuple[int, Pair | None]:
     """I and the kernel of a matrix with a column for each input and each place in the kernel."""
     kernel = geometry.kernels[0]
@@ -93,7 +98,7 @@ def _lora(shapes: Shapes, _: Geometry) -> Measures:
     if not core:
         return up[0], down[1], _pair(down)
     mid, rank = shapes["lora_mid"], down[0]
-    _agree(shapes, ("lora_down", "lora_mid", "lora_up"), sides=4, same=mid[:2] == (rank, rank) and set(down[2:]) == {1})
+    _agree(shapes, ("lora_down", "lora_mid", "lora_up"), sides=4, same=_is_core(mid, rank) and set(down[2:]) == {1})
     return up[0], down[1], _pair(mid)
 
 
@@ -107,7 +112,7 @@ def _hada(shapes: Shapes, geometry: Geometry) -> Measures:
     if not core:
         return a[0], *_unfolded(b[1], geometry, "hada_w1_b")
     t1, t2 = shapes["hada_t1"], shapes["hada_t2"]
-    _agree(shapes, core, sides=4, same=t1 == t2 and t1[:2] == (b[0], b[0]))
+    _agree(shapes, core, sides=4, same=t1 == t2 and _is_core(t1, b[0]))
     return a[1], b[1], _pair(t1)
 
 
@@ -129,7 +134,7 @@ def _lokr(shapes: Shapes, geometry: Geometry) -> Measures:
         inputs, kernel = _unfolded(b[1], geometry, "lokr_w2_b")
         return above * a[0], beside * inputs, kernel
     t2 = shapes["lokr_t2"]
-    _agree(shapes, core, sides=4, same=t2[:2] == (b[0], b[0]))
+    _agree(shapes, core, sides=4, same=_is_core(t2, b[0]))
     return above * a[1], beside * b[1], _pair(t2)
 
 
