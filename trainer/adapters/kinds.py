@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trainer.adapters.loha import Loha
+from trainer.adapters.lokr import Lokr
 from trainer.adapters.lora import Lora
 from trainer.adapters.mathematics import Kind
 
-KINDS: dict[str, Kind] = {"lora": Lora()}
+KINDS: dict[str, Kind] = {"lora": Lora(), "hada": Loha(), "lokr": Lokr()}
 """By the part before the first underscore of their tensors' names."""
 
 

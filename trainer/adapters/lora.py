@@ -41,10 +41,14 @@ class Lora:
         return pointwise(hidden * scale, tensors["lora_up"], layer)
 
     def delta(self, tensors: Tensors, layer: Layer) -> Tensor:
-        up, down = tensors["lora_up"].flatten(1), tensors["lora_down"]
+        left, right = self.low_rank(tensors)
+        return (left @ right).view(layer.shape)
+
+    def low_rank(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        down = tensors["lora_down"].flatten(1)
         if "lora_mid" in tensors:
-            down = torch.einsum("rs...,si->ri...", tensors["lora_mid"], down.flatten(1))
-        return (up @ down.flatten(1)).view(layer.shape)
+            down = contracted(tensors["lora_mid"], down)
+        return tensors["lora_up"].flatten(1), down
 
     def rank(self, tensors: Tensors) -> int:
         return tensors["lora_up"].shape[1]
@@ -52,3 +56,8 @@ class Lora:
     def thinned(self, tensors: Tensors, keep: Tensor) -> Tensors:
         up = tensors["lora_up"]
         return {**tensors, "lora_up": up * keep.view(1, -1, *[1] * (up.ndim - 2))}
+
+
+def contracted(core: Tensor, down: Tensor) -> Tensor:
+    """A Tucker core (r, r, k, k) and the matrix (r, I) below it as one matrix (r, I·k·k)."""
+    return torch.einsum("rs...,si->ri...", core, down).flatten(1)

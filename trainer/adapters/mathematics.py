@@ -6,6 +6,7 @@ Tensors are named as in LyCORIS's and kohya's files, without a trailing `.weight
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,6 +58,10 @@ class Kind(Protocol):
         """ΔW without its scale, of the layer's weight's shape, in the tensors' own type."""
         ...
 
+    def low_rank(self, tensors: Tensors) -> tuple[Tensor, Tensor]:
+        """Exact factors A (O, q) and B (q, I·k·k) of ΔW without its scale, q being as small as the structure gives."""
+        ...
+
     def rank(self, tensors: Tensors) -> int | None:
         """The rank that alpha is divided by; None where the strength is 1 whatever alpha says."""
         ...
@@ -78,6 +83,19 @@ def pointwise(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
     if layer.kernel is None:
         return functional.linear(x, weight)
     return functional.conv2d(x, weight.view(*weight.shape[:2], 1, 1))
+
+
+def places(x: Tensor, layer: Layer) -> tuple[int, int]:
+    """At how many places a layer reads x, and at how many it writes: tokens, or pixels of all pictures."""
+    read = x.numel() // layer.inputs
+    if layer.kernel is None:
+        return read, read
+    geometry = zip(x.shape[2:], layer.kernel, layer.stride, layer.padding, layer.dilation, strict=True)
+    sides = [
+        (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for side, kernel, stride, padding, dilation in geometry
+    ]
+    return read, len(x) * math.prod(sides)
 
 
 def kaiming_uniform(shape: tuple[int, ...], draw: np.random.Generator) -> Tensor:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+from trainer.adapters import lokr
 from trainer.adapters.mathematics import Size
 from trainer.adapters.targets import Layer
 from trainer.config import AdapterConfig, LayerRule
@@ -74,7 +75,7 @@ def _size(layer: Layer, config: AdapterConfig, rule: LayerRule | None) -> Size:
     if config.rank_stabilized:
         # rsLoRA (arXiv 2312.03732, eq. 3): alpha / sqrt(r), said by an alpha that every loader divides by r.
         alpha *= math.sqrt(rank)
-    return Size(
+    size = Size(
         rank=rank,
         alpha=alpha,
         tucker=config.tucker and layer.is_spatial,
@@ -82,3 +83,7 @@ def _size(layer: Layer, config: AdapterConfig, rule: LayerRule | None) -> Size:
         full_matrix=config.lokr.full_matrix,
         decompose_both=config.lokr.decompose_both,
     )
+    if config.type == "lokr" and lokr.cut_of(layer, size).is_full:
+        # Loaders that divide by the rank they were told, and those that do not, then agree on the strength: 1.
+        return replace(size, alpha=float(rank))
+    return size

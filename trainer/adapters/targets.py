@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ class Layer:
     def shape(self) -> tuple[int, ...]:
         """Of the weight: (O, I) or (O, I, k, k)."""
         return (self.outputs, self.inputs, *(self.kernel or ()))
+
+    @property
+    def columns(self) -> int:
+        """Of the weight as a matrix: I or I·k·k."""
+        return math.prod(self.shape[1:])
 
 
 _ATTENTION = re.compile(r"attentions\.\d+\.transformer_blocks\.\d+\.attn[12]\.to_(q|k|v|out\.0)$")

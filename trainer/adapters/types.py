@@ -9,5 +9,7 @@ from trainer.config import AdapterTypeName
 TYPES: dict[AdapterTypeName, Kind] = {
     "lora": KINDS["lora"],
     "locon": KINDS["lora"],
+    "loha": KINDS["hada"],
+    "lokr": KINDS["lokr"],
     "dylora": KINDS["lora"],
 }
