@@ -24,19 +24,24 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over a safetensors file of these tensors from behind its header on: what tools know a model by."""
-    content = save(dict(tensors))
-    return hashlib.sha256(memoryview(content)[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
+    saved = save(dict(tensors))
+    return hashlib.sha256(memoryview(saved)[8 + int.from_bytes(saved[:8], "little") :]).hexdigest()
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Writes `content`."""
+    path.write_bytes(content(tensors, metadata))
+
+
+def content(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """A safetensors file; the same tensors and metadata give the same bytes.
 
     safetensors 0.8 puts metadata into the header in an order of chance, so the header is written again in order of key.
     """
-    content = save(dict(tensors), metadata=dict(metadata))
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    saved = save(dict(tensors), metadata=dict(metadata))
+    length = int.from_bytes(saved[:8], "little")
+    header = json.loads(saved[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
     ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     ordered += b" " * (-len(ordered) % 8)
-    path.write_bytes(len(ordered).to_bytes(8, "little") + ordered + content[8 + length :])
+    return len(ordered).to_bytes(8, "little") + ordered + saved[8 + length :]

@@ -20,6 +20,8 @@ Dialect = Literal["kohya", "lycoris", "diffusers", "peft"]
 
 NETWORKS = ("unet", "text_encoder", "text_encoder_2")
 PEFT_PREFIX = "base_model.model."
+CONFIG, MODEL = "adapter_config.json", "adapter_model.safetensors"
+"""The files of PEFT's directory."""
 
 _KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
 _LYCORIS = "lycoris_"
@@ -105,8 +107,11 @@ def from_diffusers(module: str) -> ModuleName | None:
 
 
 def peft(name: ModuleName) -> str:
-    """The key without its ending, in the directory of the network."""
-    return PEFT_PREFIX + file_path(name)
+    """The key without its ending, in the directory of the network.
+
+    With the names of transformers 5: PEFT brings those of older files over for LoRA, but not for LoHa and LoKr.
+    """
+    return PEFT_PREFIX + name.path
 
 
 def from_peft(module: str, network: str) -> ModuleName | None:

@@ -21,11 +21,10 @@ from trainer.formats import archive, names
 from trainer.formats.assembly import Modules, assembled, checked_layers, listed, modules_of
 from trainer.formats.endings import foreign, taken_apart
 from trainer.formats.family import Family, family_by_names, family_of
-from trainer.formats.names import Dialect, ModuleName
+from trainer.formats.names import CONFIG, MODEL, Dialect, ModuleName, file_path
 from trainer.formats.opening import Opened, opened
 from trainer.formats.peft_settings import PeftSettings, peft_settings
 
-CONFIG, MODEL = "adapter_config.json", "adapter_model.safetensors"
 LARGEST_CONFIG = 16 * 2**20
 """Bytes."""
 
@@ -169,7 +168,7 @@ def _weights(
     lacking = {name.network for name in layers} - set(settings)
     if lacking:
         _refuse(path, [f"Its header says ranks and alphas, but none for {', '.join(sorted(lacking))}."])
-    return assembled(modules, layers, tensors, lambda name: settings[name.network].strength_of(name.path))
+    return assembled(modules, layers, tensors, lambda name: settings[name.network].strength_of(file_path(name)))
 
 
 def _refuse(path: Path, problems: Sequence[str]) -> None:
