@@ -41,7 +41,8 @@ def _folder(generation: int, step: int) -> str:
 def job_sha256(assignment: v1.Assignment) -> str:
     """A digest of what the trained numbers depend on: a checkpoint of another job is never taken."""
     spec = assignment.spec.SerializeToString(deterministic=True)
-    words = b"\x00".join([spec, assignment.base_model.digest.encode(), assignment.dataset_manifest_uri.encode()])
+    others = (assignment.base_model.digest, assignment.dataset_manifest_uri, assignment.initial_adapter_sha256)
+    words = b"\x00".join([spec, *(other.encode() for other in others)])
     return hashlib.sha256(words).hexdigest()
 
 

@@ -158,6 +158,8 @@ class TrainConfig:
     """None: a tenth of the steps, at least 25."""
     output_name: str
     output_precision: PrecisionName
+    converted_rank: int
+    """Largest rank of the plain LoRA beside an adapter that is none; 0: no such file."""
     save_every: int
     captions_in_metadata: bool
     deadline_seconds: float

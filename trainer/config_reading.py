@@ -271,6 +271,7 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         checkpoint_every=spec.checkpoints.every_steps if spec.checkpoints.HasField("every_steps") else None,
         output_name=spec.outputs.name or "adapter",
         output_precision=_PRECISIONS.get(spec.outputs.precision, "fp32"),
+        converted_rank=spec.outputs.converted_rank if spec.outputs.HasField("converted_rank") else 64,
         save_every=spec.outputs.save_every,
         captions_in_metadata=spec.outputs.captions_in_metadata,
         deadline_seconds=spec.deadline.ToTimedelta().total_seconds() if spec.HasField("deadline") else 86400.0,

@@ -46,6 +46,23 @@ def fetch_base(assignment: v1.Assignment, work: Path) -> Path:
     return work
 
 
+def fetch_initial_adapter(assignment: v1.Assignment, work: Path) -> Path | None:
+    """Copies the file that the job goes on from into `work`, its digest checked; None where the job begins anew."""
+    if not assignment.initial_adapter_uri:
+        return None
+    root, key = split_uri(assignment.initial_adapter_uri)
+    name = f"{assignment.spec.adapter.initial_adapter} ({key.rpartition('/')[2]})"
+    path = work / key.rpartition("/")[2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        open_store(root).fetch(key, path)
+    except NotFound as error:
+        raise UserError(f"The adapter to go on from, {name}, is not in the store; upload it again.") from error
+    if sha256_of(path) != assignment.initial_adapter_sha256:
+        raise UserError(f"The adapter to go on from, {name}, is another than the one this job was accepted with.")
+    return path
+
+
 def component_digest(manifest: v1.FileManifest, *components: str) -> str:
     """A digest over the files of some components of a base model, such as `vae`."""
     return manifest_digest(file for file in manifest.files if file.path.partition("/")[0] in components)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import structlog
 import torch
 from PIL import Image
-from torch import Tensor
 
 from loramill import v1
 from store.digests import sha256_of
 from trainer.adapters.adapter import Adapter
 from trainer.config import TrainConfig
 from trainer.data.dataset import Example
-from trainer.formats import diffusers, kohya
+from trainer.exports import exports
+from trainer.formats import kohya, peft
+from trainer.formats.archive import packed
 from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
 from trainer.record import RunRecord, now
 from trainer.report.contact_sheet import SheetRow, contact_sheet
+
+log = structlog.get_logger()
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FINAL = "final"
@@ -82,42 +87,37 @@ class Saver:
         """Writes all files of an adapter and commits it."""
         folder = self.work / output.suffix
         folder.mkdir(parents=True, exist_ok=True)
-        files: list[tuple[v1.AdapterFormat.ValueType, Path]] = []
-        digest = self._weights(folder, output, files)
+        files = list(self._weights(folder, output))
         if len(output.after):
             sheet = folder / "contact-sheet.png"
             sheet.write_bytes(png(self._sheet(output)))
-            files.append((v1.ADAPTER_FORMAT_CONTACT_SHEET, sheet))
+            files.append(described(v1.ADAPTER_FORMAT_CONTACT_SHEET, sheet))
         if output.report is not None:
             page = folder / "report.html"
             page.write_text(output.report, encoding="utf-8")
-            files.append((v1.ADAPTER_FORMAT_REPORT, page))
-        adapter = self._described(output, digest, files)
-        self.record.commit_adapter(output.suffix, adapter, {path.name: path for _, path in files})
+            files.append(described(v1.ADAPTER_FORMAT_REPORT, page))
+        adapter = self._adapter(output, files)
+        self.record.commit_adapter(output.suffix, adapter, {file.file_name: folder / file.file_name for file in files})
         return adapter
 
-    def _weights(self, folder: Path, output: Output, files: list[tuple[v1.AdapterFormat.ValueType, Path]]) -> str:
-        dtype, modules = DTYPES[self.config.output_precision], self.adapter.weights()
+    def _weights(self, folder: Path, output: Output) -> Iterator[v1.AdapterFile]:
+        config, layers = self.config, self.adapter.weights()
         shown = thumbnail(picture(output.after[0])) if len(output.after) else None
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
-
-        def put(
-            format_: v1.AdapterFormat.ValueType, ending: str, tensors: dict[str, Tensor], more: dict[str, str]
-        ) -> None:
-            metadata = adapter_metadata(self.config, provenance, self.examples, content_sha256(tensors))
-            path = folder / f"{self.config.output_name}{ending}"
-            write(path, tensors, {**metadata, **more})
-            files.append((format_, path))
-
-        tensors = kohya.tensors(modules, dtype)
-        put(v1.ADAPTER_FORMAT_KOHYA, ".safetensors", tensors, {})
-        put(
-            v1.ADAPTER_FORMAT_DIFFUSERS,
-            ".diffusers.safetensors",
-            diffusers.tensors(modules, dtype),
-            diffusers.header(modules),
-        )
-        return tensors_sha256(tensors)
+        dtype = DTYPES[config.output_precision]
+        for export in exports(layers, config, dtype):
+            metadata = adapter_metadata(config, provenance, self.examples, content_sha256(export.tensors))
+            path = folder / f"{config.output_name}{export.ending}"
+            write(path, export.tensors, {**metadata, **export.header})
+            yield described(export.format, path, rank=export.rank, relative_error=export.relative_error)
+        directories, left_out = peft.files(layers, dtype)
+        if left_out:
+            # A directory that lacks layers would load without a word, and be another adapter.
+            log.warning("no PEFT directory is written", why=left_out)
+        else:
+            path = folder / f"{config.output_name}.peft.zip"
+            packed(directories, path)
+            yield described(v1.ADAPTER_FORMAT_PEFT, path)
 
     def _sheet(self, output: Output) -> Image.Image:
         prompts = self.config.previews.prompts
@@ -127,24 +127,31 @@ class Saver:
         ]
         return contact_sheet(rows, self.config.title or self.config.output_name)
 
-    def _described(
-        self, output: Output, digest: str, files: list[tuple[v1.AdapterFormat.ValueType, Path]]
-    ) -> v1.Adapter:
+    def _adapter(self, output: Output, files: Sequence[v1.AdapterFile]) -> v1.Adapter:
         return v1.Adapter(
             name=f"adapters/{self.config.job}-{output.suffix}",
             training_job=f"trainingJobs/{self.config.job}",
             step=output.step,
             partial=output.partial,
             base_model=self.record.assignment.base_model.name,
-            type=v1.ADAPTER_TYPE_LORA,
-            rank=self.config.adapter.rank,
+            type=v1.AdapterType.Value(f"ADAPTER_TYPE_{self.config.adapter.type.upper()}"),
+            rank=max(layer.rank or 0 for layer in self.adapter.weights()),
             activation_tag=self.config.activation_tag,
-            files=[
-                v1.AdapterFile(
-                    format=format_, file_name=path.name, size_bytes=path.stat().st_size, sha256=sha256_of(path)
-                )
-                for format_, path in files
-            ],
+            files=files,
             create_time=now(),
-            tensors_sha256=digest,
+            tensors_sha256=self.tensors_digest(),
         )
+
+
+def described(
+    format_: v1.AdapterFormat.ValueType, path: Path, rank: int = 0, relative_error: float | None = None
+) -> v1.AdapterFile:
+    """What callers are told of a file."""
+    return v1.AdapterFile(
+        format=format_,
+        file_name=path.name,
+        size_bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        rank=rank,
+        relative_error=relative_error,
+    )

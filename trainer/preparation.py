@@ -11,7 +11,8 @@ import torch
 
 from loramill import v1
 from trainer.adapters.adapter import Adapter, put_adapter
-from trainer.adapters.beginning import begin_anew
+from trainer.adapters.beginning import Beginning, begin_anew, begin_from
+from trainer.adapters.targets import layers_of
 from trainer.arena import Arena
 from trainer.cache import Cache
 from trainer.config import TrainConfig
@@ -23,9 +24,11 @@ from trainer.errors import Cancelled, Preempted
 from trainer.events import StopSignal
 from trainer.families.base import Base
 from trainer.fingerprint import numeric_fingerprint
+from trainer.formats.matching import matched
+from trainer.formats.reading import read_adapter
 from trainer.latents import encode_examples
 from trainer.loop import Training, captions_of
-from trainer.materials import blob_fetcher, component_digest, dataset_files, read_manifest
+from trainer.materials import blob_fetcher, component_digest, dataset_files, fetch_initial_adapter, read_manifest
 from trainer.optimizers import AdamW
 from trainer.prior import PriorExample, draw_prior
 from trainer.progress import Reporter
@@ -45,6 +48,8 @@ class Preparation:
     stop: StopSignal
     cache: Cache
     decoder: Decoder
+    work: Path
+    """A folder of the run's own."""
 
     def progress(self, what: str) -> Callable[[int, int], None]:
         def told(done: int, total: int) -> None:
@@ -61,14 +66,14 @@ class Preparation:
             raise Cancelled("The job was cancelled before this run's first step.")
         raise Preempted("The trainer was told to stop before this run's first step.")
 
-    def read_data(self, work: Path) -> Reading:
+    def read_data(self) -> Reading:
         """The dataset, checked; raises UserError with every problem."""
         self.reporter.phase(v1.PHASE_CHECKING_DATA, "checking the dataset")
         assignment = self.record.assignment
         reading = read_dataset(
             dataset_files(read_manifest(assignment.dataset_manifest_uri)),
             blob_fetcher(assignment),
-            work,
+            self.work / "data",
             self.config.subsets,
             self.config.pictures,
             self.config.activation_tag,
@@ -111,7 +116,7 @@ class Preparation:
         prior = self._prior(base, fingerprint)
         order = self._order(reading)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
-        adapter = put_adapter(config, base, begin_anew(config, base))
+        adapter = put_adapter(config, base, self._beginnings(base))
         arena = Arena(adapter.groups(config.optimization.weight_decay), device)
         warmup = config.optimization.warmup_steps
         training = Training(
@@ -130,6 +135,16 @@ class Preparation:
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )
         return training, adapter, _token_warnings(base, captions)
+
+    def _beginnings(self, base: Base) -> list[Beginning]:
+        path = fetch_initial_adapter(self.record.assignment, self.work / "initial")
+        if path is None:
+            return begin_anew(self.config, base)
+        file = read_adapter(path)
+        for note in file.notes:
+            log.warning(note)
+        layers = {name: layers_of(network) for name, network in base.networks.items()}
+        return begin_from(matched(file.layers, layers), self.config)
 
     def _prior(self, base: Base, fingerprint: str) -> list[PriorExample]:
         if self.config.prior is None:

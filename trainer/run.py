@@ -75,13 +75,13 @@ def run(
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port, settings.metrics_address)
     with _scratch(settings) as work, Decoder() as decoder:
-        preparation = Preparation(config, record, reporter, stop, cache, decoder)
-        reading = preparation.read_data(work / "data")
+        preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
+        reading = preparation.read_data()
         reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {assignment.base_model.name}")
         base = load_base(config.family, fetch_base(assignment, work / "base"), device, dtype)
         fingerprint = numeric_fingerprint(device, dtype)
         training, adapter, cut = preparation.training(base, reading, fingerprint)
-        log.info("adapter in place", modules=len(adapter.modules), parameters=training.arena.count)
+        log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
 
         start, trained_seconds, changed = _resume(training, record, fingerprint)
         reporter.length(start, training.steps, trained_seconds)

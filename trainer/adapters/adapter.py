@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,10 @@ class Adapter:
     def weights(self) -> list[LayerWeights]:
         """Every layer's tensors as they stand."""
         return [module.weights for module in self.modules]
+
+    def counted(self) -> dict[str, int]:
+        """How many layers of each network are adapted."""
+        return dict(Counter(module.plan.network for module in self.modules))
 
     def groups(self, weight_decay: float) -> list[Group]:
         """The trained parameters by network and rate, for the arena; LoRA+ (arXiv 2402.12354, sec. 4) has `up` learn faster."""
