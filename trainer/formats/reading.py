@@ -40,7 +40,7 @@ class AdapterFile:
     family: Family
     """Guessed from the names and widths of its layers."""
     layers: tuple[LayerWeights, ...]
-    """In the order of the file's keys, their numbers in the file's own types."""
+    """In order of network and path, their numbers in the file's own types."""
     metadata: Mapping[str, str]
     """Of the header."""
     notes: tuple[str, ...]
@@ -149,7 +149,7 @@ def _read(path: Path, dialect: Dialect, parts: Sequence[_Part]) -> AdapterFile:
         path=path,
         dialect=dialect,
         family=family_of(guess, {name: layer for its in layers for name, layer in its.items()}),
-        layers=tuple(weights),
+        layers=tuple(sorted(weights, key=lambda layer: (names.NETWORKS.index(layer.network), layer.path))),
         metadata=parts[0].file.metadata,
         notes=(*notes, *_text_encoder_notes(weights)),
     )
