@@ -96,8 +96,12 @@ class Place:
         caches: str = "caches",
         family: str = "sd15",
         created: datetime = CREATED,
+        initial: Path | None = None,
     ) -> str:
-        """Launch 1 of a job, ready to be run: its URI. `change` is what the job wants else than SMALL_SPEC."""
+        """Launch 1 of a job, ready to be run: its URI. `change` is what the job wants else than SMALL_SPEC.
+
+        `initial` is an adapter's file to go on from.
+        """
         manifest = Parse((self.folder / f"bases/{base}/manifest.json").read_text(), v1.FileManifest())
         assignment = v1.Assignment(
             schema_version=1,
@@ -115,6 +119,9 @@ class Place:
             cache_uri=f"{self.root}{caches}/",
         )
         assignment.job_create_time.FromDatetime(created)
+        if initial is not None:
+            assignment.initial_adapter_uri = f"file://{initial.resolve()}"
+            assignment.initial_adapter_sha256 = sha256_of(initial)
         return put_launch(assignment)
 
 

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     # Imported where they are used: the tests in the folders below need no torch.
     from pathlib import Path
 
+    import numpy as np
+
     from tests.trainer.jobs import Job, Jobs
 
 
@@ -49,3 +51,19 @@ def finished(jobs: Jobs) -> Job:
     )
     assert job.run() == 0
     return job
+
+
+@pytest.fixture
+def drawn_by_trainer(monkeypatch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
+    """The floats behind the trainer's previews, by step."""
+    from trainer.events import RunEvents
+
+    drawn: dict[int, np.ndarray] = {}
+    draw = RunEvents.draw
+
+    def draw_and_keep(events: RunEvents, step: int) -> None:
+        draw(events, step)
+        drawn[step] = events.story.previews[step]
+
+    monkeypatch.setattr(RunEvents, "draw", draw_and_keep)
+    return drawn

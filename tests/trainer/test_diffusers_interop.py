@@ -48,22 +48,6 @@ def drawn_by_diffusers(pipeline: StableDiffusionPipeline, job: Job) -> np.ndarra
     return np.stack(pictures)
 
 
-@pytest.fixture
-def drawn_by_trainer(monkeypatch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
-    """The floats behind the trainer's previews, by step."""
-    from trainer.events import RunEvents
-
-    drawn: dict[int, np.ndarray] = {}
-    draw = RunEvents.draw
-
-    def draw_and_keep(events: RunEvents, step: int) -> None:
-        draw(events, step)
-        drawn[step] = events.story.previews[step]
-
-    monkeypatch.setattr(RunEvents, "draw", draw_and_keep)
-    return drawn
-
-
 CASES = {
     "alpha is not rank, with dropout": {"adapter": {"rank": 4, "alpha": 6, "dropout": 0.3}},
     "text encoder too, convolutions of another rank": {
