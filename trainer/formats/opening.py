@@ -51,7 +51,7 @@ def opened(path: Path) -> Opened:
     _refuse_disguises(path)
     try:
         with safe_open(path, "pt") as file:
-            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+            slices = {key: file.get_slice(key) for key in sorted(file.keys())}
             entries = {key: Entry(str(part.get_dtype()), tuple(part.get_shape())) for key, part in slices.items()}
             return Opened(path, entries, dict(file.metadata() or {}))
     except (SafetensorError, OSError) as error:
