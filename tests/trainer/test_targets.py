@@ -1,4 +1,4 @@
-"""Which layers are adapted, counted on the real UNet and text encoder of SD1.5, which weigh nothing on the meta device."""
+"""Which layers are adapted, counted on the real networks of SD1.5 and SDXL, which weigh nothing on the meta device."""
 
 from __future__ import annotations
 
@@ -7,53 +7,74 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from trainer.adapters.targets import Layer, layers_of, text_encoder_targets, unet_targets
+from tests.trainer.full_size import BIG_G, CLIP_L, SD15, SDXL
+from trainer.adapters.targets import Layer, layers_of, text_encoder_targets, unet_targets, unforeseen_layers
 from trainer.config import Targets
+
+CHOICES: tuple[Targets, ...] = ("attention", "attention_mlp", "transformer", "all")
 
 
 @pytest.fixture(scope="module")
-def unet_layers() -> dict[str, Layer]:
+def unets() -> dict[str, dict[str, Layer]]:
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            sample_size=64,
-            in_channels=4,
-            out_channels=4,
-            down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-            up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-            block_out_channels=(320, 640, 1280, 1280),
-            layers_per_block=2,
-            cross_attention_dim=768,
-            attention_head_dim=8,
-            norm_num_groups=32,
-        )
-    assert sum(parameter.numel() for parameter in unet.parameters()) == 859_520_964, "this is SD1.5's UNet"
-    return layers_of(unet)
+        sd15, sdxl = UNet2DConditionModel(**SD15), UNet2DConditionModel(**SDXL)
+    assert sum(parameter.numel() for parameter in sd15.parameters()) == 859_520_964, "this is SD1.5's UNet"
+    assert sum(parameter.numel() for parameter in sdxl.parameters()) == 2_567_463_684, "this is SDXL's UNet"
+    return {"sd15": layers_of(sd15), "sdxl": layers_of(sdxl)}
 
 
 @pytest.mark.parametrize(
-    ("targets", "count", "spatial"),
-    [("attention", 128, 0), ("attention_mlp", 160, 0), ("transformer", 192, 0), ("all", 278, 50)],
+    ("family", "targets", "count", "spatial"),
+    [
+        ("sd15", "attention", 128, 0),
+        ("sd15", "attention_mlp", 160, 0),
+        ("sd15", "transformer", 192, 0),
+        ("sd15", "all", 192 + 86, 50),
+        ("sdxl", "attention", 560, 0),
+        ("sdxl", "attention_mlp", 700, 0),
+        ("sdxl", "transformer", 722, 0),
+        ("sdxl", "all", 722 + 66, 38),
+    ],
 )
-def test_the_unet_of_sd15(targets: Targets, count: int, spatial: int, unet_layers: dict[str, Layer]) -> None:
-    chosen = unet_targets(unet_layers, targets)
+def test_the_unets(family: str, targets: Targets, count: int, spatial: int, unets: dict[str, dict[str, Layer]]) -> None:
+    layers = unets[family]
+    chosen = unet_targets(layers, targets)
     assert len(chosen) == len(set(chosen)) == count
-    assert sum(unet_layers[name].is_spatial for name in chosen) == spatial
+    assert sum(layers[name].is_spatial for name in chosen) == spatial
+    assert not unforeseen_layers("unet", layers, targets)
 
 
-def test_each_choice_of_targets_holds_the_one_before(unet_layers: dict[str, Layer]) -> None:
-    names: tuple[Targets, ...] = ("attention", "attention_mlp", "transformer", "all")
-    chosen = [set(unet_targets(unet_layers, targets)) for targets in names]
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_each_choice_of_targets_holds_the_one_before(family: str, unets: dict[str, dict[str, Layer]]) -> None:
+    chosen = [set(unet_targets(unets[family], targets)) for targets in CHOICES]
     assert all(less < more for less, more in pairwise(chosen))
     assert not chosen[-1] & {"conv_in", "conv_out", "time_embedding.linear_1", "time_embedding.linear_2"}
 
 
-def test_the_text_encoder_of_sd15() -> None:
+def test_the_text_encoders() -> None:
     with torch.device("meta"):
-        encoder = CLIPTextModel(
-            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
-        )
-    chosen = text_encoder_targets(layers_of(encoder))
-    assert len(chosen) == 72
-    assert sum(name.endswith("out_proj") for name in chosen) == 12
+        encoders = [CLIPTextModel(CLIPTextConfig(**CLIP_L)), CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G))]
+    layers = [layers_of(encoder) for encoder in encoders]
+    chosen = [text_encoder_targets(found) for found in layers]
+    assert [len(names) for names in chosen] == [72, 192]
+    assert [sum(name.endswith("out_proj") for name in names) for names in chosen] == [12, 32]
+    assert not any(unforeseen_layers("text_encoder", found, "all") for found in layers)
+
+
+@pytest.mark.parametrize(
+    ("targets", "path", "foreseen"),
+    [
+        ("attention", "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k_ip", False),
+        ("attention", "down_blocks.0.attentions.0.transformer_blocks.0.adapter", True),
+        ("attention_mlp", "down_blocks.0.attentions.0.transformer_blocks.0.adapter", False),
+        ("transformer", "mid_block.attentions.0.gate", False),
+        ("transformer", "mid_block.resnets.0.gate", True),
+        ("all", "mid_block.resnets.0.gate", False),
+        ("all", "class_embedding.linear_1", True),
+    ],
+)
+def test_a_layer_of_no_known_kind_among_the_targets_is_noticed(targets: Targets, path: str, foreseen: bool) -> None:
+    found = unforeseen_layers("unet", {path: Layer(8, 8)}, targets)
+    assert found == ([] if foreseen else [path])
