@@ -31,6 +31,7 @@ from loramill.v1 import (
     training_service_pb2_grpc,
 )
 from service.acceptance import Acceptance
+from service.adapter_uploads import AdapterUploads
 from service.adapters import Adapters
 from service.audit import Audit
 from service.bases import SHAPES_ID, Bases
@@ -142,7 +143,8 @@ def _parts(
 
     watches = Watches(read, settings.watch_interval)
     logs = RunLogs(store, executor, jobs, settings.watch_interval, stop)
-    acceptance = Acceptance(store, datasets, bases, audit)
+    adapters = Adapters(store, audit)
+    acceptance = Acceptance(store, datasets, bases, adapters, audit)
     return _Parts(
         store=store,
         bases=bases,
@@ -152,7 +154,7 @@ def _parts(
         stop=stop,
         training=TrainingServicer(store, acceptance, jobs, watches, logs, reconciler.wake),
         dataset=DatasetServicer(datasets, Uploads(datasets, staging, settings.upload_limit)),
-        adapter=AdapterServicer(Adapters(store, audit)),
+        adapter=AdapterServicer(adapters, AdapterUploads(store, audit, staging, settings.adapter_limit)),
         base_model=BaseModelServicer(bases),
     )
 

@@ -15,12 +15,14 @@ from datetime import datetime
 
 from loramill import v1
 from service import keys, plan, presets
+from service.adapters import Adapters, StoredAdapter
 from service.audit import Audit
 from service.bases import Bases
 from service.caller import Caller
 from service.datasets import Datasets
 from service.errors import InvalidRequest, Refused, ResourceExists
 from service.indexes import accept
+from service.initial_adapter import pinned
 from service.times import to_datetime, to_timestamp, utc_now
 from service.validation import violations, violations_of_request_id
 from store.object_store import ObjectStore
@@ -34,6 +36,7 @@ class Acceptance:
     store: ObjectStore
     datasets: Datasets
     bases: Bases
+    adapters: Adapters
     audit: Audit
     clock: Callable[[], datetime] = utc_now
 
@@ -42,11 +45,13 @@ class Acceptance:
         spec = request.spec
         base = self._base(spec.base_model)
         dataset = self._dataset(caller.tenant, spec.dataset.dataset)
-        found = violations_of_request_id(request.request_id) + violations(spec, base, dataset)
+        stored = self._initial(caller.tenant, spec.adapter.initial_adapter)
+        initial = stored.adapter if stored is not None else None
+        found = violations_of_request_id(request.request_id) + violations(spec, base, dataset, initial)
         if found or base is None or dataset is None:
             raise InvalidRequest(found)
         now = self.clock()
-        resolved = presets.resolve(spec, base, seed=secrets.randbelow(2**63))
+        resolved = presets.resolve(spec, base, secrets.randbelow(2**63), initial)
         return v1.CreateRecord(
             job_id=keys.new_id(now),
             sent_spec_sha256=_digest(spec),
@@ -55,6 +60,7 @@ class Acceptance:
             warnings=plan.warnings(resolved),
             base_model=base,
             dataset_digest=dataset.digest,
+            initial_adapter=pinned(stored.adapter.files, stored.folder) if stored is not None else None,
         )
 
     def create(self, caller: Caller, request: v1.CreateTrainingJobRequest) -> v1.CreateRecord:
@@ -101,6 +107,10 @@ class Acceptance:
     def _dataset(self, tenant: str, name: str) -> v1.Dataset | None:
         dataset = keys.dataset_of_name(name)
         return self.datasets.find(tenant, dataset) if dataset is not None else None
+
+    def _initial(self, tenant: str, name: str) -> StoredAdapter | None:
+        adapter = keys.adapter_of_name(name)
+        return self.adapters.find(tenant, adapter) if adapter is not None else None
 
 
 def _digest(spec: v1.TrainingSpec) -> str:

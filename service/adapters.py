@@ -18,6 +18,7 @@ from service.audit import Audit
 from service.caller import Caller
 from service.errors import Damaged, Refused, ResourceNotFound, invalid
 from service.facts import read_facts
+from service.initial_adapter import refuse_used
 from service.jobs import job_id
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
@@ -40,6 +41,14 @@ def no_adapter(adapter: str) -> ResourceNotFound:
 
 
 @dataclass(frozen=True)
+class StoredAdapter:
+    """An adapter and the folder of its files."""
+
+    adapter: v1.Adapter
+    folder: str
+
+
+@dataclass(frozen=True)
 class StoredFile:
     """One file of an adapter and where it lies."""
 
@@ -57,7 +66,19 @@ class Adapters:
 
     def get(self, tenant: str, adapter: str) -> v1.Adapter:
         """Raises ResourceNotFound."""
-        return self._found(tenant, adapter)[0]
+        return self._found(tenant, adapter).adapter
+
+    def find(self, tenant: str, adapter: str) -> StoredAdapter | None:
+        """None if there is no such adapter, or it was deleted."""
+        manifest_key = self._manifest_key(tenant, adapter)
+        if manifest_key is None:
+            return None
+        manifest = read_record(self.store, manifest_key, v1.AdapterManifest)
+        if manifest is None:
+            return None
+        if read_record(self.store, keys.TenantKeys(tenant).deleted_adapter(adapter), v1.Tombstone) is not None:
+            return None
+        return StoredAdapter(manifest.adapter, manifest_key.rpartition("/")[0] + "/")
 
     def page(self, tenant: str, request: v1.ListAdaptersRequest) -> v1.ListAdaptersResponse:
         """One page, newest job first, within a job by step."""
@@ -70,27 +91,21 @@ class Adapters:
             self._complete_index(tenant, job_id(job))
         response = v1.ListAdaptersResponse()
         for entry in self.store.list(prefix, tenant_keys.adapter(after) if after else ""):
-            found = self._manifest(tenant, keys.part_after(tenant_keys.adapters_prefix, entry.key))
+            found = self.find(tenant, keys.part_after(tenant_keys.adapters_prefix, entry.key))
             if found is None:
                 continue
             if len(response.adapters) == size:
                 last = adapter_id(response.adapters[-1].name)
                 response.next_page_token = page_token(last, "adapters", job)
                 break
-            response.adapters.append(found[0])
+            response.adapters.append(found.adapter)
         return response
 
-    def file(self, tenant: str, adapter: str, format_: v1.AdapterFormat.ValueType) -> StoredFile:
-        """The file of one format; KOHYA if unspecified. Raises ResourceNotFound."""
-        found, folder = self._found(tenant, adapter)
-        wanted = format_ or v1.ADAPTER_FORMAT_KOHYA
-        for file in found.files:
-            if file.format == wanted:
-                return StoredFile(file, folder + file.file_name)
-        names = v1.AdapterFormat.DESCRIPTOR.values_by_number
-        asked = names[wanted].name.removeprefix("ADAPTER_FORMAT_") if wanted in names else str(wanted)
-        there = ", ".join(names[file.format].name.removeprefix("ADAPTER_FORMAT_") for file in found.files)
-        raise ResourceNotFound(f"{found.name} has no file of format {asked}; it has {there}.")
+    def file(self, tenant: str, request: v1.DownloadAdapterRequest) -> StoredFile:
+        """The file asked for, by its name or by its format. Raises InvalidRequest, ResourceNotFound."""
+        found = self._found(tenant, adapter_id(request.name))
+        file = _chosen(found.adapter, request)
+        return StoredFile(file, found.folder + file.file_name)
 
     def pieces(self, stored: StoredFile) -> Iterator[bytes]:
         """The bytes of a file, at most 1 MiB each. Raises ResourceNotFound, and Damaged if it is shorter than it was."""
@@ -110,7 +125,8 @@ class Adapters:
     def delete(self, caller: Caller, adapter: str) -> None:
         """Removes an adapter. Again is accepted, and finishes what an interrupted call left.
 
-        Raises ResourceNotFound; Refused while its job lives.
+        Raises ResourceNotFound; Refused while its job lives, or a living job goes on from it. A job that is accepted in the
+        same moment, between the last look and the removal, fails with a sentence that names the missing file.
         """
         tenant_keys = keys.TenantKeys(caller.tenant)
         tombstone_key = tenant_keys.deleted_adapter(adapter)
@@ -123,31 +139,26 @@ class Adapters:
         if not deleted:
             self._found(caller.tenant, adapter)
             self._refuse_living(caller.tenant, adapter)
+            refuse_used(self.store, caller.tenant, adapter)
             self.audit.record(caller, keys.adapter_name(adapter))
             put_record(self.store, tombstone_key, v1.Tombstone(create_time=to_timestamp(self.clock())))
+            # Jobs are refused from here on; one that came since the first look keeps its adapter.
+            try:
+                refuse_used(self.store, caller.tenant, adapter)
+            except Refused:
+                self.store.delete(tombstone_key)
+                raise
         self.store.delete(manifest_key)
         for entry in list(self.store.list(manifest_key.rpartition("/")[0] + "/")):
             self.store.delete(entry.key)
         # Last: until then a repetition finds what is left.
         self.store.delete(tenant_keys.adapter(adapter))
 
-    def _found(self, tenant: str, adapter: str) -> tuple[v1.Adapter, str]:
-        found = self._manifest(tenant, adapter)
+    def _found(self, tenant: str, adapter: str) -> StoredAdapter:
+        found = self.find(tenant, adapter)
         if found is None:
             raise no_adapter(adapter)
         return found
-
-    def _manifest(self, tenant: str, adapter: str) -> tuple[v1.Adapter, str] | None:
-        """The adapter and the folder of its files."""
-        manifest_key = self._manifest_key(tenant, adapter)
-        if manifest_key is None:
-            return None
-        manifest = read_record(self.store, manifest_key, v1.AdapterManifest)
-        if manifest is None:
-            return None
-        if read_record(self.store, keys.TenantKeys(tenant).deleted_adapter(adapter), v1.Tombstone) is not None:
-            return None
-        return manifest.adapter, manifest_key.rpartition("/")[0] + "/"
 
     def _manifest_key(self, tenant: str, adapter: str) -> str | None:
         index_key = keys.TenantKeys(tenant).adapter(adapter)
@@ -171,3 +182,22 @@ class Adapters:
                 f"{keys.adapter_name(adapter)} belongs to {keys.job_name(job)}, which has not ended; cancel it or wait.",
                 "IN_USE",
             )
+
+
+def _chosen(adapter: v1.Adapter, request: v1.DownloadAdapterRequest) -> v1.AdapterFile:
+    """The first file of that name or format; KOHYA if neither is given."""
+    if request.file_name and request.format:
+        text = "file_name and format are both set, but one says which file; leave one out."
+        raise invalid("file_name", text, "CONFLICT")
+    wanted = request.format or v1.ADAPTER_FORMAT_KOHYA
+    for file in adapter.files:
+        if file.file_name == request.file_name or (not request.file_name and file.format == wanted):
+            return file
+    there = ", ".join(f"{file.file_name} ({_format_word(file.format)})" for file in adapter.files)
+    asked = f"named {request.file_name[:80]!r}" if request.file_name else f"of format {_format_word(wanted)}"
+    raise ResourceNotFound(f"{adapter.name} has no file {asked}; it has {there}.")
+
+
+def _format_word(number: v1.AdapterFormat.ValueType) -> str:
+    known = v1.AdapterFormat.DESCRIPTOR.values_by_number
+    return known[number].name.removeprefix("ADAPTER_FORMAT_") if number in known else str(number)

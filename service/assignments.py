@@ -20,7 +20,7 @@ def assignment_of(store: ObjectStore, facts: JobFacts, number: int, now: datetim
     """The assignment of launch `number`. Of the store only its address is used."""
     spec = facts.create.spec
     tenant = TenantKeys(facts.tenant)
-    job = tenant.job(facts.job)
+    job, initial = tenant.job(facts.job), facts.create.initial_adapter
     base = BaseKeys(_required(base_of_name(spec.base_model), "base model", spec.base_model))
     dataset = tenant.dataset(_required(dataset_of_name(spec.dataset.dataset), "dataset", spec.dataset.dataset))
     return v1.Assignment(
@@ -39,6 +39,8 @@ def assignment_of(store: ObjectStore, facts: JobFacts, number: int, now: datetim
         run_uri=uri_of(store, job.run(number).root),
         line_uri=uri_of(store, job.line),
         cache_uri=uri_of(store, tenant.caches),
+        initial_adapter_uri=uri_of(store, initial.key) if initial.key else "",
+        initial_adapter_sha256=initial.file.sha256,
     )
 
 

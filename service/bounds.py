@@ -30,11 +30,11 @@ class Range:
     """Whether `low` itself is excluded."""
     below_high: bool = False
     multiple_of: int = 1
-    or_zero: bool = False
-    """Whether 0, outside the range, means "none"."""
+    or_else: int | None = None
+    """A number outside the range that has a meaning of its own: 0 for none, -1 for a choice of ours."""
 
     def holds(self, value: float) -> bool:
-        if self.or_zero and value == 0:
+        if value == self.or_else:
             return True
         above = value > self.low if self.above_low else value >= self.low
         below = value < self.high if self.below_high else value <= self.high
@@ -45,7 +45,7 @@ class Range:
         high = f"below {self.high:.12g}" if self.below_high else f"{self.high:.19g}"
         text = f"{low}, at most {high}" if self.above_low else f"{low} to {high}"
         kind = f"a multiple of {self.multiple_of}, " if self.multiple_of > 1 else ""
-        return kind + ("0 or " if self.or_zero else "") + text
+        return kind + (f"{self.or_else} or " if self.or_else is not None else "") + text
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,21 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "conv_rank": Range(1, 1024),
         "conv_alpha": Range(0, 4096, above_low=True),
         "dropout": Range(0, 1, below_high=True),
+        "rank_dropout": Range(0, 1, below_high=True),
+        "module_dropout": Range(0, 1, below_high=True),
+        "lora_plus_ratio": Range(1, 64),
+    },
+    v1.LayerRule: {
+        "pattern": Text(300),
+        "rank": Range(1, 1024),
+        "alpha": Range(0, 4096, above_low=True),
+        "learning_rate": Range(0, 1, above_low=True),
+    },
+    v1.LokrSpec: {
+        "factor": Range(2, 128, or_else=-1),
+    },
+    v1.DyloraSpec: {
+        "unit": Range(1, 1024),
     },
     v1.TargetSpec: {
         "learning_rate": Range(0, 1, above_low=True),
@@ -122,7 +137,7 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "seed": Range(0, _LARGEST_SEED),
     },
     v1.LossSpec: {
-        "min_snr_gamma": Range(0.1, 100, or_zero=True),
+        "min_snr_gamma": Range(0.1, 100, or_else=0),
     },
     v1.PreviewSpec: {
         "every_steps": Range(0, 1_000_000),
@@ -140,21 +155,19 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
     v1.OutputSpec: {
         "name": _NAME,
         "save_every": Range(0, 1_000_000),
+        "converted_rank": Range(1, 1024, or_else=0),
     },
 }
 
 COUNTS: dict[type[Message], dict[str, int]] = {
     v1.DatasetSpec: {"subsets": 1000},
     v1.PriorPreservationSpec: {"captions": 1000},
+    v1.AdapterSpec: {"rules": 200},
     v1.PreviewSpec: {"prompts": 64},
 }
 
 NOT_YET = {
     "CROP_RANDOM": "CENTER",
-    "ADAPTER_TYPE_LOCON": "LORA",
-    "ADAPTER_TYPE_LOHA": "LORA",
-    "ADAPTER_TYPE_LOKR": "LORA",
-    "ADAPTER_TYPE_DYLORA": "LORA",
 }
 """Choices that the contract names and this version cannot do, and what can be chosen instead."""
 

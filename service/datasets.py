@@ -232,9 +232,6 @@ class Datasets:
 
     def _refuse_used(self, tenant: str, dataset: str) -> None:
         name = keys.dataset_name(dataset)
-        for job in indexes.active_jobs(self.store, tenant):
-            record = read_record(self.store, keys.TenantKeys(tenant).job(job).record, v1.CreateRecord)
-            if record is not None and record.spec.dataset.dataset == name:
-                raise Refused(
-                    f"{name} is used by {keys.job_name(job)}, which has not ended; cancel it or wait.", "IN_USE"
-                )
+        job = indexes.living_job(self.store, tenant, lambda record: record.spec.dataset.dataset == name)
+        if job is not None:
+            raise Refused(f"{name} is used by {keys.job_name(job)}, which has not ended; cancel it or wait.", "IN_USE")

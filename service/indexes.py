@@ -15,7 +15,7 @@ from store.object_store import AlreadyExists, RecordError
 from store.records import put_record, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from store.object_store import ObjectStore
 
@@ -43,6 +43,16 @@ def active_jobs(store: ObjectStore, tenant: str) -> Iterator[str]:
     """Ids of jobs that may be alive, newest first."""
     prefix = TenantKeys(tenant).active_prefix
     return (entry.key.removeprefix(prefix) for entry in store.list(prefix))
+
+
+def living_job(store: ObjectStore, tenant: str, uses: Callable[[v1.CreateRecord], bool]) -> str | None:
+    """The id of a job that has not ended and whose record is such."""
+    for job in active_jobs(store, tenant):
+        job_keys = TenantKeys(tenant).job(job)
+        record = read_record(store, job_keys.record, v1.CreateRecord)
+        if record is not None and uses(record) and read_record(store, job_keys.outcome, v1.Outcome) is None:
+            return job
+    return None
 
 
 def ended_jobs(store: ObjectStore, tenant: str, after: str = "") -> Iterator[tuple[str, v1.TrainingJobState.ValueType]]:

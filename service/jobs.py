@@ -20,6 +20,7 @@ from service.caller import Caller
 from service.errors import Refused, ResourceNotFound, invalid
 from service.executors import Executor, ExecutorError
 from service.facts import JobFacts, read_facts, with_executions
+from service.initial_adapter import refuse_used
 from service.job import is_terminal, training_job
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
@@ -105,8 +106,8 @@ class Jobs:
     def delete(self, caller: Caller, job: str, delete_adapters: bool) -> None:
         """Removes an ended job. Again is accepted, and finishes what an interrupted call left.
 
-        Raises ResourceNotFound; Refused while the job lives; StillEnding while its trainer, which has nothing more to do,
-        is not gone yet and might write into what is removed.
+        Raises ResourceNotFound; Refused while the job lives, or another goes on from an adapter that is to be removed;
+        StillEnding while its trainer, which has nothing more to do, is not gone yet and might write into what is removed.
         """
         job_keys = keys.TenantKeys(caller.tenant).job(job)
         tombstone = read_record(self.store, job_keys.tombstone, v1.Tombstone)
@@ -115,6 +116,9 @@ class Jobs:
             raise StillEnding(
                 f"{keys.job_name(job)} has ended, but its trainer is not gone yet; delete it in a moment."
             )
+        if delete_adapters:
+            for adapter in self._listed_adapters(caller.tenant, job):
+                refuse_used(self.store, caller.tenant, adapter)
         if tombstone is None:
             if facts is None:
                 raise no_job(job)
@@ -169,8 +173,8 @@ class Jobs:
         job_keys = tenant_keys.job(job)
         indexes.clear_deleted(self.store, tenant, job, facts.outcome if facts is not None else None)
         if with_adapters:
-            for entry in list(self.store.list(tenant_keys.adapters_of(job))):
-                self.store.delete(entry.key)
+            for adapter in self._listed_adapters(tenant, job):
+                self.store.delete(tenant_keys.adapter(adapter))
         elif facts is not None:
             complete_index(self.store, facts)
         kept = () if with_adapters else tuple(self._kept_folders(tenant_keys, job))
@@ -179,6 +183,12 @@ class Jobs:
                 self.store.delete(entry.key)
         for launch in facts.launches if facts is not None else ():
             self.executor.forget(tenant, job, launch.number)
+
+    def _listed_adapters(self, tenant: str, job: str) -> list[str]:
+        """The ids of the job's adapters that the index names."""
+        tenant_keys = keys.TenantKeys(tenant)
+        entries = self.store.list(tenant_keys.adapters_of(job))
+        return [keys.part_after(tenant_keys.adapters_prefix, entry.key) for entry in entries]
 
     def _kept_folders(self, tenant_keys: keys.TenantKeys, job: str) -> Iterator[str]:
         """The folders of the committed adapters that the index names."""

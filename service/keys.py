@@ -2,6 +2,7 @@
 
 <tenant>/requests/<digest of request_id>.json   CreateRecord: the one point at which a job comes to be
 <tenant>/dataset-requests/<digest>.json          the same for datasets: DatasetRecord
+<tenant>/adapter-requests/<digest>.json          the same for uploaded adapters: AdapterManifest
 <tenant>/active/<job>                            index of living jobs; rebuilt from the record
 <tenant>/ended/<job>.<STATE>                     index of ended jobs; rebuilt from the record
 <tenant>/adapters/<adapter>                      index of committed adapters -> key of the manifest
@@ -10,6 +11,7 @@
 <tenant>/jobs/<job>/runs/<n>/…                   written by launch n alone
     claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  checkpoints/…  adapters/<name>/…  end.json
 <tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
+<tenant>/uploaded-adapters/<adapter>/…           the file, manifest.json (AdapterManifest)
 <tenant>/deleted-adapters/<adapter>.json         tombstones of adapters
 <tenant>/datasets/<dataset>/…                    dataset.json  files/<digest of path>.json  seal.json  manifest.json
                                                  tombstone.json
@@ -37,7 +39,7 @@ _LATEST = 32**_TIME_DIGITS - 1
 _ID = re.compile(rf"[{_ALPHABET}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _BASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}")
+_ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}|upload")
 
 
 def new_id(now: datetime) -> str:
@@ -90,7 +92,7 @@ def base_of_name(name: str) -> str | None:
 
 
 def adapter_of_name(name: str) -> str | None:
-    """The id in `adapters/<job>-<final | step>`; None if the name is not of that form."""
+    """The id in `adapters/<job>-<final | step>` or `adapters/<id>-upload`; None if the name is not of these forms."""
     head, _, adapter = name.partition("/")
     job, _, suffix = adapter.partition("-")
     if head == "adapters" and _ID.fullmatch(job) and _ADAPTER_SUFFIX.fullmatch(suffix):
@@ -99,7 +101,13 @@ def adapter_of_name(name: str) -> str | None:
 
 
 def job_of_adapter(adapter: str) -> str:
+    """The id of its job; of an uploaded one an id that no job has."""
     return adapter.partition("-")[0]
+
+
+def new_uploaded_adapter(now: datetime) -> str:
+    """The id of an adapter that is uploaded now; later ones sort before earlier ones, among those of jobs too."""
+    return f"{new_id(now)}-upload"
 
 
 def digest_of_path(path: str) -> str:
@@ -148,6 +156,9 @@ class TenantKeys:
     def dataset_request(self, request_id: str) -> str:
         return f"{self.tenant}/dataset-requests/{hashlib.sha256(request_id.encode()).hexdigest()}.json"
 
+    def adapter_request(self, request_id: str) -> str:
+        return f"{self.tenant}/adapter-requests/{hashlib.sha256(request_id.encode()).hexdigest()}.json"
+
     @property
     def active_prefix(self) -> str:
         return f"{self.tenant}/active/"
@@ -173,6 +184,9 @@ class TenantKeys:
     def adapters_of(self, job: str) -> str:
         """Prefix of the adapters of one job in the index."""
         return f"{self.adapters_prefix}{job}-"
+
+    def uploaded_adapter(self, adapter: str) -> UploadedAdapterKeys:
+        return UploadedAdapterKeys(f"{self.tenant}/uploaded-adapters/{adapter}/")
 
     def deleted_adapter(self, adapter: str) -> str:
         return f"{self.tenant}/deleted-adapters/{adapter}.json"
@@ -270,6 +284,20 @@ class RunKeys:
     @property
     def end(self) -> str:
         return f"{self.root}end.json"
+
+
+@dataclass(frozen=True)
+class UploadedAdapterKeys:
+    """The keys of one adapter that was uploaded."""
+
+    root: str
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.root}manifest.json"
+
+    def file(self, file_name: str) -> str:
+        return f"{self.root}{file_name}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from loramill import v1
@@ -15,9 +16,10 @@ def warnings(spec: v1.TrainingSpec) -> list[str]:
     return [sentence for rule in _RULES for sentence in rule(spec)]
 
 
-def rank_warnings(adapter: v1.AdapterSpec) -> Iterator[str]:
+def _of_rank(spec: v1.TrainingSpec) -> Iterator[str]:
     """LoHa and LoCon need far less rank than LoRA: LoHa's product of two low-rank products has up to rank² (Hyeon-Woo et al.,
     arXiv 2108.06098, prop. 1), LoCon adapts the convolutions too."""
+    adapter = spec.adapter
     if adapter.rank < _HIGH_RANK:
         return
     if adapter.type == v1.ADAPTER_TYPE_LOHA:
@@ -32,24 +34,23 @@ def rank_warnings(adapter: v1.AdapterSpec) -> Iterator[str]:
         )
 
 
-def _of_rank(spec: v1.TrainingSpec) -> Iterator[str]:
-    return rank_warnings(spec.adapter)
-
-
 def _of_rates(spec: v1.TrainingSpec) -> Iterator[str]:
-    for name, target in (("unet", spec.unet), ("text_encoder", spec.text_encoder)):
-        if target.train and target.learning_rate > _HIGH_RATE:
-            yield (
-                f"{name}.learning_rate is {target.learning_rate:g}, above {_HIGH_RATE:g}, where training often diverges; "
-                "watch the loss."
-            )
+    networks = {"unet": spec.unet, "text_encoder": spec.text_encoder}
+    rates = {name: network.learning_rate for name, network in networks.items() if network.train}
+    rates |= {f"adapter.rules[{place}]": rule.learning_rate for place, rule in enumerate(spec.adapter.rules)}
+    for name, rate in rates.items():
+        if rate > _HIGH_RATE:
+            yield f"{name}.learning_rate is {rate:g}, above {_HIGH_RATE:g}, where training often diverges; watch the loss."
 
 
 def _of_scale(spec: v1.TrainingSpec) -> Iterator[str]:
-    scale = spec.adapter.alpha / spec.adapter.rank
+    adapter = spec.adapter
+    if not adapter.HasField("rank"):
+        return
+    scale = adapter.alpha / (math.sqrt(adapter.rank) if adapter.rank_stabilized else adapter.rank)
     if scale > 4:
         yield (
-            f"adapter.alpha is {spec.adapter.alpha:g} at rank {spec.adapter.rank}, a scale of {scale:g}; "
+            f"adapter.alpha is {adapter.alpha:g} at rank {adapter.rank}, a scale of {scale:g}; "
             "scales above 4 act like a learning rate that many times as high."
         )
 

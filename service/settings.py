@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         _REPOSITORY / "trainer/builtin/shapes/base", description="folder of the base model that comes with Loramill"
     )
     upload_limit: Annotated[int, Field(ge=1)] = Field(200 << 20, description="bytes of the largest file of a dataset")
+    adapter_limit: Annotated[int, Field(ge=1)] = Field(2 << 30, description="bytes of the largest adapter uploaded")
     watch_interval: Seconds = Field(0.5, description="seconds between two looks at a watched job")
     reconcile_interval: Seconds = Field(1.0, description="seconds between two looks at every living job")
     stop_grace: Seconds = Field(5.0, description="seconds that calls under way have when the service is stopped")

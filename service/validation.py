@@ -1,6 +1,7 @@
 """A spec, and what it names → everything that is wrong with it, at once. Pure.
 
-Bounds of single fields stand in `service.bounds`; here is what fields ask of each other and of base model and dataset.
+Bounds of single fields stand in `service.bounds`, what the adapter's fields ask of each other in `service.adapter_validation`;
+here is what the other fields ask of each other and of base model and dataset.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 
 from loramill import v1
 from service import keys, presets
+from service.adapter_presets import FAMILIES
+from service.adapter_validation import violations_of_adapter
 from service.bounds import violations_of_bounds
 from service.errors import Violation
 
@@ -19,9 +22,15 @@ _LONGEST_REQUEST_ID = 200
 
 
 def violations(
-    spec: v1.TrainingSpec, base: v1.BaseModel | None, dataset: v1.Dataset | None, path: str = "spec"
+    spec: v1.TrainingSpec,
+    base: v1.BaseModel | None,
+    dataset: v1.Dataset | None,
+    initial: v1.Adapter | None = None,
+    path: str = "spec",
 ) -> list[Violation]:
-    """Everything that is wrong with the spec. `base` and `dataset` are what it names, None where there is no such thing."""
+    """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
+    None where there is no such thing."""
+    preset = presets.adapter_preset_for(base, spec.adapter, initial)
     return [
         *_of_base(spec, base, path),
         *_of_dataset(spec, dataset, path),
@@ -29,8 +38,9 @@ def violations(
         *_of_bucket_step(spec, base, path),
         *_of_captions(spec, path),
         *_of_concept(spec.concept, f"{path}.concept"),
-        *_of_adapter(spec, path),
-        *_of_length(spec, path),
+        *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
+        *_of_networks(spec, path),
+        *_of_length(spec, preset.steps, path),
         *_of_previews(spec, path),
         *_of_running(spec, path),
     ]
@@ -55,8 +65,8 @@ def _of_base(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) -> Ite
     elif base is None:
         text = f"{field} is {name!r}, which does not exist; list the base models, or have an operator import it."
         yield Violation(field, text, "RESOURCE_NOT_FOUND")
-    elif base.family not in presets.FAMILIES:
-        known = ", ".join(sorted(presets.FAMILIES))
+    elif base.family not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
         text = f"{field} is {name!r} of family {base.family!r}, which is not yet supported; choose a base of {known}."
         yield Violation(field, text, "NOT_SUPPORTED")
 
@@ -146,13 +156,7 @@ def _of_prior(concept: v1.ConceptSpec, field: str) -> Iterator[Violation]:
             )
 
 
-def _of_adapter(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
-    adapter = spec.adapter
-    if adapter.targets != v1.ADAPTER_TARGETS_ALL:
-        for name in ("conv_rank", "conv_alpha"):
-            if adapter.HasField(name):
-                text = f"{path}.adapter.{name} is set, but only targets ALL has 3x3 convolutions; choose ALL, or leave it out."
-                yield Violation(f"{path}.adapter.{name}", text, "CONFLICT")
+def _of_networks(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
     unet_trained = spec.unet.train or not spec.unet.HasField("train")
     if not unet_trained and not spec.text_encoder.train:
         text = (
@@ -161,12 +165,11 @@ def _of_adapter(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
         yield Violation(f"{path}.unet.train", text, "CONFLICT")
 
 
-def _of_length(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+def _of_length(spec: v1.TrainingSpec, default_steps: int, path: str) -> Iterator[Violation]:
     optimization = spec.optimization
     if optimization.HasField("epochs"):
         return
-    preset = presets.preset_for("sd15", v1.ADAPTER_TYPE_LORA, presets.SMALL)
-    steps = optimization.steps if optimization.HasField("steps") else preset.steps
+    steps = optimization.steps if optimization.HasField("steps") else default_steps
     if optimization.warmup_steps > steps:
         field = f"{path}.optimization.warmup_steps"
         text = f"{field} is {optimization.warmup_steps}, but must be 0 to the number of steps, {steps}; lower it."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from loramill import v1
 from loramill.v1 import adapter_service_pb2_grpc
+from service.adapter_uploads import AdapterUploads
 from service.adapters import Adapters, adapter_id
 from service.caller import current_caller
 
@@ -15,6 +16,7 @@ from service.caller import current_caller
 @dataclass(frozen=True)
 class AdapterServicer(adapter_service_pb2_grpc.AdapterServiceServicer):
     adapters: Adapters
+    uploads: AdapterUploads
 
     async def GetAdapter(self, request: v1.GetAdapterRequest, _context: object) -> v1.Adapter:
         return await asyncio.to_thread(self.adapters.get, current_caller().tenant, adapter_id(request.name))
@@ -25,12 +27,16 @@ class AdapterServicer(adapter_service_pb2_grpc.AdapterServiceServicer):
     async def DownloadAdapter(
         self, request: v1.DownloadAdapterRequest, _context: object
     ) -> AsyncIterator[v1.DownloadAdapterResponse]:
-        tenant, adapter = current_caller().tenant, adapter_id(request.name)
-        stored = await asyncio.to_thread(self.adapters.file, tenant, adapter, request.format)
+        stored = await asyncio.to_thread(self.adapters.file, current_caller().tenant, request)
         yield v1.DownloadAdapterResponse(file=stored.file)
         pieces = self.adapters.pieces(stored)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             yield v1.DownloadAdapterResponse(data=piece)
+
+    async def UploadAdapter(
+        self, request_iterator: AsyncIterator[v1.UploadAdapterRequest], _context: object
+    ) -> v1.Adapter:
+        return await self.uploads.take(current_caller(), request_iterator)
 
     async def DeleteAdapter(self, request: v1.DeleteAdapterRequest, _context: object) -> v1.DeleteAdapterResponse:
         await asyncio.to_thread(self.adapters.delete, current_caller(), adapter_id(request.name))

@@ -34,6 +34,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
         builtin_shapes=write_base(tmp_path / "shapes"),
         jobs=64,
         upload_limit=3 << 20,
+        adapter_limit=1 << 20,
         watch_interval=0.02,
         reconcile_interval=0.05,
         stop_grace=1.0,

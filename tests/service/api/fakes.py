@@ -85,6 +85,8 @@ class FakeTrainer:
             name=name,
             training_job=f"trainingJobs/{self.job}",
             step=step,
+            type=v1.ADAPTER_TYPE_LORA,
+            rank=16,
             files=[file],
             create_time=to_timestamp(utc_now()),
         )

@@ -27,7 +27,7 @@ async def test_an_adapter_is_downloaded_in_pieces(api: Api) -> None:
     other = v1.DownloadAdapterRequest(name=adapter, format=v1.ADAPTER_FORMAT_REPORT)
     answer = await error_of(api.adapters.DownloadAdapter(other).read())
     assert answer.code == grpc.StatusCode.NOT_FOUND
-    assert "no file of format REPORT; it has KOHYA" in answer.message
+    assert "no file of format REPORT; it has adapter.safetensors (KOHYA)" in answer.message
 
 
 async def test_an_adapter_that_lost_bytes_is_not_given_out_as_whole(api: Api) -> None:

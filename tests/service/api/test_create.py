@@ -46,6 +46,8 @@ async def test_every_violation_at_once(api: Api) -> None:
     spec.dataset.dataset = "datasets/0123456789abcdef"
     spec.adapter.rank = 0
     spec.adapter.type = v1.ADAPTER_TYPE_LOHA
+    spec.adapter.lora_plus_ratio = 16
+    spec.adapter.rules.add(rank=4)
     spec.dataset.subsets.add(repeats=0)
     answer = await error_of(api.training.CreateTrainingJob(create(spec, "x" * 201)))
     assert (answer.code, answer.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
@@ -55,7 +57,8 @@ async def test_every_violation_at_once(api: Api) -> None:
         "spec.dataset.dataset": "RESOURCE_NOT_FOUND",
         "spec.dataset.subsets[0].repeats": "OUT_OF_RANGE",
         "spec.adapter.rank": "OUT_OF_RANGE",
-        "spec.adapter.type": "NOT_SUPPORTED",
+        "spec.adapter.lora_plus_ratio": "CONFLICT",
+        "spec.adapter.rules[0].pattern": "REQUIRED",
         "spec.concept.kind": "NOT_SUPPORTED",
     }
     assert "spec.adapter.rank is 0, but must be 1 to 1024" in answer.violations["spec.adapter.rank"]

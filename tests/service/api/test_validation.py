@@ -8,46 +8,14 @@ from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
 
 from loramill import v1
 from service import bounds, plan, presets
 from service.bounds import Range
 from service.validation import violations, violations_of_request_id
+from tests.service.api.specs import BASE, DATASET, found, put, spec_of, valid
 
-BASE = v1.BaseModel(name="baseModels/shapes", family="sd15", resolution=64)
-DATASET = v1.Dataset(name="datasets/0000000000000000", state=v1.DATASET_STATE_FINALIZED, digest="d")
 LARGEST_SEED = 2**63 - 1
-
-
-def valid() -> v1.TrainingSpec:
-    spec = v1.TrainingSpec(base_model=BASE.name)
-    spec.dataset.dataset = DATASET.name
-    spec.concept.activation_tag = "zyx"
-    return spec
-
-
-def put(message: Message, path: str, value: Any) -> None:
-    """Sets a field by its path, such as `previews.prompts[0].seed`; missing entries are added."""
-    *parents, last = path.replace("[0]", ".0").split(".")
-    target: Any = message
-    for part in parents:
-        if part == "0":
-            if not target:
-                target.add()
-            target = target[0]
-        else:
-            target = getattr(target, part)
-    if isinstance(value, list):
-        getattr(target, last).extend(value)
-    else:
-        setattr(target, last, value)
-
-
-def found(spec: v1.TrainingSpec) -> dict[str, str]:
-    """Reason by field, without the leading `spec.`."""
-    return {violation.field.removeprefix("spec."): violation.reason for violation in violations(spec, BASE, DATASET)}
-
 
 NUMBERS = [
     # path                                      below   lowest   highest     above
@@ -65,6 +33,9 @@ NUMBERS = [
     ("adapter.rank", 0, 1, 1024, 1025),
     ("adapter.alpha", 0, 1e-6, 4096, 4096.1),
     ("adapter.dropout", -0.01, 0, 0.999, 1),
+    ("adapter.rank_dropout", -0.01, 0, 0.999, 1),
+    ("adapter.module_dropout", -0.01, 0, 0.999, 1),
+    ("adapter.lora_plus_ratio", 0.9, 1, 64, 65),
     ("unet.learning_rate", 0, 1e-9, 1, 1.01),
     ("text_encoder.learning_rate", 0, 1e-9, 1, 1.01),
     ("optimization.steps", 0, 1, 1_000_000, 1_000_001),
@@ -84,6 +55,7 @@ NUMBERS = [
     ("previews.prompts[0].seed", -1, 0, LARGEST_SEED, None),
     ("checkpoints.every_steps", 0, 1, 1_000_000, 1_000_001),
     ("outputs.save_every", -1, 0, 1_000_000, 1_000_001),
+    ("outputs.converted_rank", -1, 0, 1024, 1025),
 ]
 
 
@@ -155,10 +127,6 @@ def test_what_is_no_number_is_out_of_range(path: str, value: float) -> None:
     ("path", "value", "name"),
     [
         ("dataset.crop", v1.CROP_RANDOM, "RANDOM"),
-        ("adapter.type", v1.ADAPTER_TYPE_LOCON, "LOCON"),
-        ("adapter.type", v1.ADAPTER_TYPE_LOHA, "LOHA"),
-        ("adapter.type", v1.ADAPTER_TYPE_LOKR, "LOKR"),
-        ("adapter.type", v1.ADAPTER_TYPE_DYLORA, "DYLORA"),
         ("optimization.precision", v1.PRECISION_FP16, "FP16"),
     ],
 )
@@ -176,14 +144,6 @@ def test_an_unknown_choice_and_an_unknown_field_are_refused() -> None:
     # Field 100 of the adapter, a varint: what a newer client would send.
     newer = v1.TrainingSpec.FromString(valid().SerializeToString() + b"\x2a\x03\xa0\x06\x01")
     assert found(newer) == {"adapter": "UNKNOWN_FIELD"}
-
-
-def spec_of(**fields: Any) -> v1.TrainingSpec:
-    """A valid spec with fields changed; `__` stands for `.`, and None clears."""
-    spec = valid()
-    for path, value in fields.items():
-        put(spec, path.replace("__", "."), value)
-    return spec
 
 
 @pytest.mark.parametrize(
@@ -282,7 +242,12 @@ def messages_of(descriptor: Descriptor) -> Iterator[Descriptor]:
 
 
 def test_no_field_of_the_spec_lacks_its_bound() -> None:
-    elsewhere = {"TrainingSpec.base_model", "TrainingSpec.compute_class", "DatasetSpec.dataset"}
+    elsewhere = {
+        "TrainingSpec.base_model",
+        "TrainingSpec.compute_class",
+        "DatasetSpec.dataset",
+        "AdapterSpec.initial_adapter",
+    }
     tables = {message.DESCRIPTOR.name: fields for message, fields in bounds.BOUNDS.items()}
     kinds = {
         FieldDescriptor.TYPE_INT32: Range,
@@ -314,33 +279,6 @@ def test_a_resolved_spec_is_valid_and_resolves_to_itself(spec: v1.TrainingSpec) 
     resolved = presets.resolve(spec, BASE, seed=5)
     assert found(resolved) == {}
     assert presets.resolve(resolved, BASE, seed=6) == resolved
-
-
-OPEN_FOR_THE_TRAINER = {"OptimizationSpec.precision", "OptimizationSpec.epochs"}
-
-
-def unset(message: Message) -> set[str]:
-    """Optional fields and choices, at any depth, that are not set."""
-    names = set()
-    for field in message.DESCRIPTOR.fields:
-        name = f"{message.DESCRIPTOR.name}.{field.name}"
-        if field.is_repeated:
-            if field.message_type is not None:
-                for entry in getattr(message, field.name):
-                    names |= unset(entry)
-        elif field.message_type is not None and field.message_type.file.package == "loramill.v1":
-            names |= unset(getattr(message, field.name))
-        elif field.enum_type is not None:
-            if not getattr(message, field.name):
-                names.add(name)
-        elif field.has_presence and not message.HasField(field.name):
-            names.add(name)
-    return names
-
-
-def test_nothing_is_left_open_but_what_only_the_trainer_can_know() -> None:
-    full = spec_of(adapter__targets=v1.ADAPTER_TARGETS_ALL, concept__class_words="dog")
-    assert unset(presets.resolve(full, BASE, seed=5)) == OPEN_FOR_THE_TRAINER
 
 
 def test_the_preset_follows_the_resolution_and_the_rank() -> None:
@@ -380,19 +318,6 @@ def test_prior_preservation_is_on_where_there_is_something_to_keep(
 ) -> None:
     prior = presets.resolve(spec_of(**fields), BASE, 5).concept.prior_preservation
     assert (prior.enabled, list(prior.captions), prior.images) == (enabled, captions, images)
-
-
-@pytest.mark.parametrize(
-    ("adapter", "warned"),
-    [
-        (v1.AdapterSpec(type=v1.ADAPTER_TYPE_LOHA, rank=31), False),
-        (v1.AdapterSpec(type=v1.ADAPTER_TYPE_LOHA, rank=32), True),
-        (v1.AdapterSpec(type=v1.ADAPTER_TYPE_LOCON, rank=32), True),
-        (v1.AdapterSpec(type=v1.ADAPTER_TYPE_LORA, rank=128), False),
-    ],
-)
-def test_high_ranks_of_loha_and_locon_are_warned_of(adapter: v1.AdapterSpec, warned: bool) -> None:
-    assert bool(list(plan.rank_warnings(adapter))) == warned
 
 
 @pytest.mark.parametrize(
