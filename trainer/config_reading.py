@@ -205,7 +205,9 @@ def _rules(spec: v1.AdapterSpec) -> tuple[LayerRule, ...]:
 
 def _adapter(spec: v1.AdapterSpec, read: _Reader) -> AdapterConfig:
     anew = not spec.initial_adapter
-    rank, alpha = (read.whole(spec, "adapter.rank"), read.number(spec, "adapter.alpha")) if anew else (1, 1.0)
+    # Full matrices have neither rank nor alpha: their strength is 1.
+    has_rank = anew and not spec.lokr.full_matrix
+    rank, alpha = (read.whole(spec, "adapter.rank"), read.number(spec, "adapter.alpha")) if has_rank else (1, 1.0)
     return AdapterConfig(
         type=read.choice(spec.type or v1.ADAPTER_TYPE_LORA, "adapter.type", _ADAPTER_TYPES),
         initial=spec.initial_adapter,
