@@ -1,4 +1,4 @@
-"""`python -m trainer ASSIGNMENT_URI`: does one assignment and leaves with an exit code of the table in run.proto."""
+"""`python -m trainer ASSIGNMENT_URI` does one assignment; `python -m trainer TOOL …` works on the files of adapters."""
 
 from __future__ import annotations
 
@@ -12,95 +12,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import structlog
-import torch
-
-from loramill import v1
-from store import StoreError, open_store, split_uri
-from store.records import read_record
-from trainer.errors import OutOfMemory, StorageFailed, Superseded, TrainerError, UserError
-from trainer.events import StopSignal
-from trainer.logs import LogLines, set_up_logging
-from trainer.progress import Reporter
-from trainer.record import RunRecord
-from trainer.run import run
-from trainer.settings import TrainerSettings
-
-log = structlog.get_logger()
-
-
-def _device(settings: TrainerSettings) -> torch.device:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        # Attention's memory-efficient kernel has no deterministic backward; flash and plain attention have.
-        torch.backends.cuda.enable_mem_efficient_sdp(False)
-        torch.use_deterministic_algorithms(True)
-    return device
-
-
-def _read_assignment(uri: str) -> v1.Assignment:
-    root, key = split_uri(uri)
-    assignment = read_record(open_store(root), key, v1.Assignment)
-    if assignment is None:
-        raise UserError(f"There is no assignment at {uri}.")
-    return assignment
-
-
-def _as_trainer_error(error: Exception) -> TrainerError:
-    """Whatever went wrong, as one of our own kinds."""
-    if isinstance(error, TrainerError):
-        return error
-    if isinstance(error, StoreError):
-        return StorageFailed(f"The object store could not be used: {error}")
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).")
-    return TrainerError(f"An error in Loramill: {type(error).__name__}: {error}")
-
-
-def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: StopSignal) -> v1.ExitCode.ValueType:
-    """Runs the assignment and writes the run's last word."""
-    exit_code, message = v1.EXIT_CODE_SUCCESS, "The adapter is trained and saved."
-    try:
-        with Reporter(record.run, lines, settings.report_seconds) as reporter:
-            try:
-                run(record, settings, reporter, stop, _device(settings))
-            except Exception as error:
-                problem = _as_trainer_error(error)
-                exit_code, message = problem.exit_code, str(problem)
-                unforeseen = None if isinstance(error, TrainerError | StoreError) else error
-                log.error(message, exit_code=int(exit_code), exc_info=unforeseen)
-        if exit_code != v1.EXIT_CODE_SUPERSEDED:
-            record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
-    except StoreError as error:
-        # Nothing more can be recorded, so the exit code must tell.
-        log.error(f"The run's record could not be written: {error}")
-        return v1.EXIT_CODE_STORAGE if exit_code == v1.EXIT_CODE_SUCCESS else exit_code
-    return exit_code
-
 
 def main(arguments: list[str]) -> int:
-    lines, stop = set_up_logging(), StopSignal()
-    if len(arguments) != 1:
-        log.error("usage: python -m trainer ASSIGNMENT_URI")
-        return v1.EXIT_CODE_USER_ERROR
-    try:
-        settings = TrainerSettings()
-        record = RunRecord(_read_assignment(arguments[0]))
-        ended = record.ended()
-        if ended is not None:
-            log.info("this launch has ended before", message=ended.message)
-            return ended.exit_code
-        record.claim()
-    except Superseded as error:
-        log.warning(str(error))
-        return error.exit_code
-    except Exception as error:  # noqa: BLE001 (the exit code is all that can be told without a claim)
-        problem = _as_trainer_error(error)
-        log.error(str(problem))
-        return problem.exit_code
-    return _work(record, settings, lines, stop)
+    """The exit code. torch is loaded by what needs it, so that help and wrong command lines answer at once."""
+    if len(arguments) == 1 and "://" in arguments[0]:
+        from trainer.assignment import do_assignment
+
+        return do_assignment(arguments[0])
+    from trainer.tools.app import run_tool
+
+    return run_tool(arguments)
 
 
 if __name__ == "__main__":
