@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.adapters.weights import LayerWeights
 from trainer.formats import names
-from trainer.formats.names import ModuleName, file_path
+from trainer.formats.names import ModuleName
 
 _TENSORS = {"lora_down", "lora_up"}
 
@@ -42,19 +42,20 @@ def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype) -> dict[str, Ten
 
 
 def header(layers: Sequence[LayerWeights]) -> dict[str, str]:
-    """diffusers' own metadata entry: ranks, and alphas that equal them."""
+    """diffusers' own metadata entry: ranks, and alphas that equal them.
+
+    PEFT takes the names in it for ends of the names of its modules, so that they fit every transformers without `text_model.`
+    """
     described: dict[str, object] = {}
     for network in dict.fromkeys(layer.network for layer in layers):
         mine = [layer for layer in layers if layer.network == network]
         common = mine[0].rank
-        others = {
-            file_path(ModuleName(layer.network, layer.path)): layer.rank for layer in mine if layer.rank != common
-        }
+        others = {layer.path.removeprefix("text_model."): layer.rank for layer in mine if layer.rank != common}
         described |= {
             f"{network}.r": common,
             f"{network}.lora_alpha": common,
             f"{network}.rank_pattern": others,
             f"{network}.alpha_pattern": others,
-            f"{network}.target_modules": sorted(layer.path for layer in mine),
+            f"{network}.target_modules": sorted(layer.path.removeprefix("text_model.") for layer in mine),
         }
     return {"format": "pt", "lora_adapter_metadata": json.dumps(described, sort_keys=True)}

@@ -3,6 +3,8 @@
 
 lora_unet_<path, dots as underscores>.lora_down.weight | .hada_w1_a | .lokr_w1 | … | .alpha
 lora_te_text_model_<path …>.…
+
+diffusers 0.42 applies only the commonest alpha of a network to its attention layers. Where they differ, its own format is right.
 """
 
 from __future__ import annotations

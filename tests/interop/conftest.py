@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.trainer.conftest import tiny_base
+
+__all__ = ["tiny_base"]
