@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -18,7 +19,7 @@ from trainer.errors import Cancelled, Preempted
 from trainer.families.base import Base
 from trainer.measurements import Measurement
 from trainer.metrics import TrainerMetrics
-from trainer.outputs import FINAL, Output, Saver, picture, png
+from trainer.outputs import FINAL, Output, Report, Saver, picture, png
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
 from trainer.record import RunRecord, now
@@ -115,7 +116,7 @@ class RunEvents:
             self.draw(step)
         if self.config.save_every and step % self.config.save_every == 0:
             after = self.story.previews.get(step, np.zeros((0,)))
-            self._save(f"{step:06d}", step, partial=False, after=after, report=None)
+            self._save(f"{step:06d}", step, is_partial=False, after=after, report=None)
 
     def _stopped(self, step: int, trained_seconds: float) -> None:
         """SIGTERM: whatever comes next, the work so far is kept."""
@@ -156,20 +157,22 @@ class RunEvents:
 
     def save_partial(self, step: int) -> None:
         """What there is of the adapter, without pictures: a run that is being stopped has seconds."""
-        self._save(FINAL, step, partial=True, after=np.zeros((0,)), report=None)
+        self._save(FINAL, step, is_partial=True, after=np.zeros((0,)), report=None)
 
     def save_final(self, trained_seconds: float) -> v1.Adapter:
         self.draw(self.steps)
         self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
         self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
-        report = write_report(self.story, self.saver, self.steps, trained_seconds)
+        report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
         after = self.story.previews.get(self.steps, np.zeros((0,)))
-        return self._save(FINAL, self.steps, partial=False, after=after, report=report)
+        return self._save(FINAL, self.steps, is_partial=False, after=after, report=report)
 
-    def _save(self, suffix: str, step: int, *, partial: bool, after: np.ndarray, report: str | None) -> v1.Adapter:
+    def _save(
+        self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None
+    ) -> v1.Adapter:
         before = self.story.previews.get(0, np.zeros((0,)))
         saved = self.saver.save(
-            Output(suffix=suffix, step=step, partial=partial, before=before, after=after, report=report)
+            Output(suffix=suffix, step=step, partial=is_partial, before=before, after=after, report=report)
         )
         log.info("adapter saved", name=saved.name, step=step, tensors_sha256=saved.tensors_sha256)
         return saved

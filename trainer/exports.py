@@ -75,7 +75,7 @@ def _truncated(layers: Sequence[LayerWeights], unit: int, family: Family, dtype:
     """A DyLoRA at each smaller rank that it was trained at, with the alpha that makes every loader apply its strength there."""
     largest = max(layer.rank or 0 for layer in layers)
     for rank in dylora.ranks(largest, unit)[:-1]:
-        cut = [_cut(layer, rank) for layer in layers]
+        cut = [dylora.cut_off(layer, rank) for layer in layers]
         yield Export(
             format=v1.ADAPTER_FORMAT_TRUNCATED,
             ending=f".rank-{rank:03d}.safetensors",
@@ -83,10 +83,3 @@ def _truncated(layers: Sequence[LayerWeights], unit: int, family: Family, dtype:
             tensors=kohya.tensors(cut, dtype, family),
             rank=rank,
         )
-
-
-def _cut(layer: LayerWeights, rank: int) -> LayerWeights:
-    whole = layer.rank or 0
-    own = min(rank, whole)
-    alpha = own * dylora.strength(whole, layer.alpha, own)
-    return layer.with_tensors(dylora.truncated(layer.tensors, own), alpha)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FINAL = "final"
+
+Report = Callable[[Sequence[v1.AdapterFile]], str]
+"""Makes the report, one HTML file as text, told of the files beside it."""
 
 
 def picture(values: np.ndarray) -> Image.Image:
@@ -64,8 +67,8 @@ class Output:
     """Previews without the adapter, (N, side, side, 3)."""
     after: np.ndarray
     """The same with it; none where this step had no previews."""
-    report: str | None
-    """HTML."""
+    report: Report | None
+    """None for adapters that are saved on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +97,7 @@ class Saver:
             files.append(described(v1.ADAPTER_FORMAT_CONTACT_SHEET, sheet))
         if output.report is not None:
             page = folder / "report.html"
-            page.write_text(output.report, encoding="utf-8")
+            page.write_text(output.report(files), encoding="utf-8")
             files.append(described(v1.ADAPTER_FORMAT_REPORT, page))
         adapter = self._adapter(output, files)
         self.record.commit_adapter(output.suffix, adapter, {file.file_name: folder / file.file_name for file in files})

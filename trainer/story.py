@@ -26,6 +26,7 @@ from trainer.report.data import (
     PreviewSeries,
     ReportData,
     RunFacts,
+    SavedFile,
     SubsetSummary,
     Usage,
 )
@@ -38,6 +39,15 @@ _GROUPS = (
     ("residual blocks and resamplers", re.compile(r"")),
 )
 _CAPTION_SOURCES = {"file": "a file beside each picture", "fixed": "one text", "file_or_fixed": "files, else one text"}
+_TYPES = {"lora": "LoRA", "locon": "LoCon", "loha": "LoHa", "lokr": "LoKr", "dylora": "DyLoRA"}
+_FORMATS = {
+    v1.ADAPTER_FORMAT_KOHYA: "the adapter, for ComfyUI, Forge and A1111; of a plain LoRA for diffusers too",
+    v1.ADAPTER_FORMAT_DIFFUSERS: "the same, with diffusers' own keys",
+    v1.ADAPTER_FORMAT_PEFT: "the same, as PEFT's directories, zipped",
+    v1.ADAPTER_FORMAT_CONVERTED: "converted to a plain LoRA, for programs that load nothing else",
+    v1.ADAPTER_FORMAT_TRUNCATED: "the adapter at a smaller rank",
+    v1.ADAPTER_FORMAT_CONTACT_SHEET: "the same prompts and seeds without and with the adapter",
+}
 _NETWORKS = {"unet": "UNet", "text_encoder": "text encoder"}
 
 
@@ -119,12 +129,20 @@ def _previews(story: Story) -> list[PreviewSeries]:
     ]
 
 
-def _usage(story: Story, base_name: str) -> Usage:
+def _usage(story: Story, base_name: str, files: Sequence[v1.AdapterFile]) -> Usage:
     config = story.config
     prompts = config.previews.prompts
+    names = {file.format: file.file_name for file in files}
+    peft = names.get(v1.ADAPTER_FORMAT_PEFT, "")
+    networks = {"unet": config.unet.train, "text_encoder": config.text_encoder.train}
     return Usage(
         kohya_file=f"{config.output_name}.safetensors",
-        diffusers_file=f"{config.output_name}.diffusers.safetensors",
+        # What diffusers loads without loss, else PEFT, else with the loss that the list of files states.
+        diffusers_file=names.get(
+            v1.ADAPTER_FORMAT_DIFFUSERS, "" if peft else names.get(v1.ADAPTER_FORMAT_CONVERTED, "")
+        ),
+        peft_file=peft,
+        networks=[name for name, trained in networks.items() if trained],
         base=base_name,
         checkpoint_file=f"{base_name}.safetensors",
         prompt=prompts[0].prompt if prompts else config.activation_tag or config.class_words,
@@ -138,16 +156,31 @@ def _usage(story: Story, base_name: str) -> Usage:
     )
 
 
-def write_report(story: Story, saver: Saver, steps: int, trained_seconds: float) -> str:
-    """The finished job's report, one HTML file as text."""
+def _files(files: Sequence[v1.AdapterFile]) -> list[SavedFile]:
+    return [
+        SavedFile(name=file.file_name, what=_FORMATS[file.format], size_bytes=file.size_bytes, note=_note(file))
+        for file in files
+    ]
+
+
+def _note(file: v1.AdapterFile) -> str:
+    if file.HasField("relative_error"):
+        return f"at most rank {file.rank}; lacks {100 * file.relative_error:.2g} % of the change, by its norm"
+    return f"rank {file.rank}" if file.rank else ""
+
+
+def write_report(
+    story: Story, saver: Saver, steps: int, trained_seconds: float, files: Sequence[v1.AdapterFile]
+) -> str:
+    """The finished job's report, one HTML file as text; `files` are those beside it."""
     config, provenance, modules = story.config, saver.provenance, saver.adapter.modules
     parameters = sum(module.weights.count for module in modules)
-    pictures = len(story.reading.examples)
+    pictures, kind = len(story.reading.examples), _TYPES[config.adapter.type]
     return render(
         ReportData(
             title=config.title or config.job,
-            subtitle=f"LoRA for {config.family}, on {provenance.base_name}, from trainingJobs/{config.job}",
-            verdict=f"The adapter was trained for {steps} steps on {pictures} pictures and is saved in every format.",
+            subtitle=f"{kind} for {config.family}, on {provenance.base_name}, from trainingJobs/{config.job}",
+            verdict=f"The adapter was trained for {steps} steps on {pictures} pictures and is saved.",
             facts=RunFacts(
                 steps=steps,
                 planned_steps=provenance.total_steps,
@@ -180,6 +213,7 @@ def write_report(story: Story, saver: Saver, steps: int, trained_seconds: float)
                 ("numeric fingerprint", story.fingerprint),
                 ("seed", str(config.optimization.seed)),
             ],
-            usage=_usage(story, provenance.base_name),
+            files=_files(files),
+            usage=_usage(story, provenance.base_name, files),
         )
     )

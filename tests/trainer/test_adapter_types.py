@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from loramill import v1
 from store.digests import sha256_of
 from tests.trainer.jobs import Job, Jobs
+from tests.trainer.report.page import read_page
 from tests.trainer.test_diffusers_interop import drawn_by_diffusers
 from trainer.formats.reading import read_adapter
 
@@ -99,6 +101,28 @@ def test_the_converted_file_states_what_it_lacks(jobs: Jobs) -> None:
     assert 0.05 < stated.relative_error < 1
     assert stated.relative_error == pytest.approx((lost / total) ** 0.5, rel=1e-4)
     assert {layer.rank for layer in plain} == {2}
+    said = f"at most rank 2; lacks {100 * stated.relative_error:.2g} % of the change"
+    assert said in job.file("report.html").read_text()
+
+
+@pytest.mark.parametrize("case", ["LOKR, full", "DYLORA"])
+def test_the_report_s_script_for_diffusers_draws_the_preview(
+    case: str, jobs: Jobs, tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = trained(jobs, f"script {case}", TYPES[case])
+    page = read_page(job.file("report.html").read_text())
+    (script,) = (element.text for element in page.all("code") if "from_pretrained" in element.text)
+    for file in job.run_folder.glob("adapters/final/*"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "shapes").symlink_to(tiny_base)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    exec(compile(script, "draw.py", "exec"), {})
+    drawn, preview = (
+        np.asarray(Image.open(path), dtype=int)
+        for path in (tmp_path / "picture.png", next(job.run_folder.glob("previews/0000003/*.png")))
+    )
+    assert np.abs(drawn - preview).max() <= 1
 
 
 def test_no_conversion_where_none_is_asked_for(jobs: Jobs) -> None:

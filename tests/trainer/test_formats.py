@@ -211,6 +211,7 @@ def test_what_a_finished_job_leaves(finished: Job) -> None:
     assert {file.format for file in adapter.files} == {
         v1.ADAPTER_FORMAT_KOHYA,
         v1.ADAPTER_FORMAT_DIFFUSERS,
+        v1.ADAPTER_FORMAT_PEFT,
         v1.ADAPTER_FORMAT_CONTACT_SHEET,
         v1.ADAPTER_FORMAT_REPORT,
     }

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from trainer.adapters.mathematics import Tensors
+from trainer.adapters.weights import LayerWeights
 
 Mode = Literal["frozen", "joint"]
 
@@ -51,3 +52,10 @@ def newest_block(tensors: Tensors, cut: int, unit: int, mode: Mode) -> dict[str,
         "lora_down": torch.cat([down[:older].detach(), down[older:cut]]),
         "lora_up": torch.cat([up[:, :older].detach(), up[:, older:cut]], dim=1),
     }
+
+
+def cut_off(layer: LayerWeights, cut: int) -> LayerWeights:
+    """A layer's first `cut` ranks as a plain LoRA of the strength that they were trained at; all of one that has fewer."""
+    rank = layer.kind.rank(layer.tensors) or 0
+    own = min(cut, rank)
+    return layer.with_tensors(truncated(layer.tensors, own), alpha=own * strength(rank, layer.alpha, own))

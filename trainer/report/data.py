@@ -152,15 +152,31 @@ class ModuleGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SavedFile:
+    """One file of the adapter."""
+
+    name: str
+    what: str
+    """What it is, and what loads it."""
+    size_bytes: int
+    note: str = ""
+    """Such as its rank, and what a converted file lacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Usage:
     """What the snippets need to run as they stand."""
 
     kohya_file: str
     """File name of the adapter that ComfyUI and A1111 load, such as `adapter.safetensors`."""
     diffusers_file: str
-    """File name of the adapter with diffusers' keys."""
+    """File name of the adapter with diffusers' keys; empty where diffusers itself cannot load the type."""
     base: str
     """What `from_pretrained` takes: a folder or a repository."""
+    peft_file: str = ""
+    """File name of the zip with PEFT's directories, for where there is no `diffusers_file`."""
+    networks: Sequence[str] = ("unet",)
+    """The networks that the adapter changes, as the pipeline calls them."""
     checkpoint_file: str
     """The base as ComfyUI and A1111 know it, such as `v1-5-pruned-emaonly.safetensors`."""
     prompt: str
@@ -191,7 +207,7 @@ class ReportData:
     """One sentence: what came out, and how well."""
     verdict_kind: Verdict = Verdict.GOOD
     subtitle: str = ""
-    """Such as "LoRA for sd15, from trainingJobs/…"."""
+    """Such as "LoHa for sd15, from trainingJobs/…"."""
     facts: RunFacts = field(default_factory=RunFacts)
     metrics: Sequence[Metric] = ()
     """In any order; of two at one step the later in the sequence counts (a run launched again repeats steps)."""
@@ -203,4 +219,5 @@ class ReportData:
     """The resolved spec."""
     digests: Sequence[tuple[str, str]] = ()
     """(what, value): digests of base, dataset and tensors, the numeric fingerprint, the seed."""
+    files: Sequence[SavedFile] = ()
     usage: Usage | None = None

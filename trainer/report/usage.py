@@ -25,7 +25,7 @@ def snippets(usage: Usage) -> list[Snippet]:
     return [
         Snippet(
             program="diffusers",
-            before=f"Save as draw.py beside {usage.diffusers_file} and run it with Python.",
+            before=f"Save as draw.py beside {usage.diffusers_file or usage.peft_file} and run it with Python.",
             code=diffusers_script(usage),
             after=f"Where the base is not at {usage.base}, change that line.",
         ),
@@ -50,15 +50,15 @@ def diffusers_script(usage: Usage) -> str:
     arguments = [f"    {_python(usage.prompt)},"]
     if usage.negative_prompt:
         arguments.append(f"    negative_prompt={_python(usage.negative_prompt)},")
+    imports, load = _by_diffusers(usage) if usage.diffusers_file else _by_peft(usage)
     return "\n".join(
         [
-            "import torch",
-            f"from diffusers import {usage.pipeline}",
+            *imports,
             "",
             'device = "cuda" if torch.cuda.is_available() else "cpu"',
-            f"pipeline = {usage.pipeline}.from_pretrained({_python(usage.base)}).to(device)",
-            f'pipeline.load_lora_weights(".", weight_name={_python(usage.diffusers_file)}, adapter_name="adapter")',
-            f'pipeline.set_adapters("adapter", {usage.strength:g})',
+            f"pipeline = {usage.pipeline}.from_pretrained({_python(usage.base)})",
+            *load,
+            "pipeline.to(device)",
             "picture = pipeline(",
             *arguments,
             f"    width={usage.width},",
@@ -70,6 +70,27 @@ def diffusers_script(usage: Usage) -> str:
             'picture.save("picture.png")',
         ]
     )
+
+
+def _by_diffusers(usage: Usage) -> tuple[list[str], list[str]]:
+    """Imports, and the lines that load the adapter."""
+    return ["import torch", f"from diffusers import {usage.pipeline}"], [
+        f'pipeline.load_lora_weights(".", weight_name={_python(usage.diffusers_file)}, adapter_name="adapter")',
+        f'pipeline.set_adapters("adapter", {usage.strength:g})',
+    ]
+
+
+def _by_peft(usage: Usage) -> tuple[list[str], list[str]]:
+    """The same for types that PEFT loads and diffusers does not."""
+    imports = ["from zipfile import ZipFile", "", "import torch", f"from diffusers import {usage.pipeline}"]
+    folder = usage.peft_file.removesuffix(".zip")
+    return [*imports, "from peft import PeftModel"], [
+        f"ZipFile({_python(usage.peft_file)}).extractall({_python(folder)})",
+        *(
+            f"pipeline.{network} = PeftModel.from_pretrained(pipeline.{network}, {_python(f'{folder}/{network}')})"
+            for network in usage.networks
+        ),
+    ]
 
 
 def comfyui_workflow(usage: Usage) -> str:

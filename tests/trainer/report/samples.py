@@ -18,6 +18,7 @@ from trainer.report.data import (
     PreviewSeries,
     ReportData,
     RunFacts,
+    SavedFile,
     SubsetSummary,
     Usage,
 )
@@ -83,6 +84,7 @@ def whole_report(text: str = "a zorp") -> ReportData:
         ],
         spec_yaml=f"display_name: {text}\n",
         digests=[("base model", "3f" * 32), (text, text)],
+        files=[SavedFile(name=text, what=text, size_bytes=12_345, note=text)],
         usage=Usage(
             kohya_file="zorp.safetensors",
             diffusers_file="zorp.diffusers.safetensors",

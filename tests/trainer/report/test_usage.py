@@ -41,7 +41,8 @@ def test_the_diffusers_script_runs_and_asks_for_what_it_should(monkeypatch: pyte
 
     load = diffusers.StableDiffusionPipeline.from_pretrained
     load.assert_called_once_with("bases/shapes")
-    pipeline = load.return_value.to.return_value
+    load.return_value.to.assert_called_once_with("cpu")
+    pipeline = load.return_value
     pipeline.load_lora_weights.assert_called_once_with(
         ".", weight_name="my.zorp.diffusers.safetensors", adapter_name="adapter"
     )
