@@ -31,7 +31,12 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "GetDataset",
         "ListDatasets",
     ),
-    "loramill.v1.AdapterService": ("GetAdapter", "ListAdapters", "DownloadAdapter"),
+    "loramill.v1.AdapterService": (
+        "GetAdapter",
+        "ListAdapters",
+        "DownloadAdapter",
+        "UploadAdapter",  # as CreateTrainingJob
+    ),
     "loramill.v1.BaseModelService": ("ListBaseModels", "GetBaseModel", "ImportBaseModel"),
 }
 """Calls that may be sent twice. Deletes are not: after an unanswered success the second says NOT_FOUND."""

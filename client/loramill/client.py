@@ -22,7 +22,7 @@ from loramill.calls import LONG_SECONDS, Calls
 from loramill.channel import address_or_default
 from loramill.folder import LocalFile, Selection, select_files
 from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
-from loramill.transfer import save_download, upload_messages
+from loramill.transfer import adapter_messages, save_download, upload_messages
 from loramill.upload import UploadProgress, upload_files
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
@@ -201,16 +201,27 @@ class Client:
         name: str,
         folder: Path,
         *,
-        format: v1.AdapterFormat.ValueType = v1.ADAPTER_FORMAT_KOHYA,
+        format: v1.AdapterFormat.ValueType = v1.ADAPTER_FORMAT_UNSPECIFIED,
+        file_name: str = "",
         overwrite: bool = False,
     ) -> Path:
         """Saves one file of an adapter in `folder` under its own name, checked by its digest, and returns the path.
 
-        A file of that name with another content is DownloadError unless `overwrite`.
+        Which one is told by `format` (kohya's by default) or by `file_name`. PEFT's directories are unpacked; the path is then
+        the folder that holds them. A file of that name with another content is DownloadError unless `overwrite`.
         """
-        request = v1.DownloadAdapterRequest(name=full_name(ADAPTERS, name), format=format)
+        request = v1.DownloadAdapterRequest(name=full_name(ADAPTERS, name), format=format, file_name=file_name)
         messages = self._calls.stream(self._adapters.DownloadAdapter, request, timeout=LONG_SECONDS)
         return save_download(messages, folder, overwrite=overwrite)
+
+    def upload_adapter(self, path: Path, *, request_id: str | None = None) -> v1.Adapter:
+        """Brings a safetensors adapter from elsewhere, for jobs to go on from. The same `request_id` and file again return
+        the same adapter. A file that is not there is FileError."""
+        if not path.is_file():
+            what = "is no file" if path.exists() else "does not exist"
+            raise errors.FileError(f"{path} {what}; give a .safetensors file.")
+        messages = adapter_messages(path, request_id or _new_request_id())
+        return self._calls.upload(self._adapters.UploadAdapter, messages)
 
     def delete_adapter(self, name: str) -> None:
         """Removes an adapter in every format."""

@@ -4,6 +4,7 @@
     ├── AddressError            the server's address is none
     ├── SpecError               the spec cannot be read; carries every problem at once (found here, nothing was sent)
     ├── FolderError             a folder cannot be uploaded as a dataset; carries every problem at once
+    ├── FileError               a file cannot be uploaded as an adapter (found here, nothing was sent)
     ├── DownloadError           a file did not arrive whole, or may not be written here
     ├── Unreachable             no service answers at the address, or not in time
     └── CallError               the service answered with an error
@@ -51,6 +52,10 @@ class SpecError(_ProblemsError):
 
 class FolderError(_ProblemsError):
     """A folder cannot be uploaded as a dataset. Nothing was sent."""
+
+
+class FileError(ClientError):
+    """A file cannot be uploaded as an adapter. Nothing was sent."""
 
 
 class DownloadError(ClientError):

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 JOBS, DATASETS, ADAPTERS, BASES = "trainingJobs", "datasets", "adapters", "baseModels"
 
+NAMED_IN_SPECS = {
+    "loramill.v1.TrainingSpec.base_model": BASES,
+    "loramill.v1.DatasetSpec.dataset": DATASETS,
+    "loramill.v1.AdapterSpec.initial_adapter": ADAPTERS,
+}
+"""Fields of a spec that hold a resource's name, and the collection that a bare id belongs to."""
+
 
 def full_name(collection: str, name: str) -> str:
     """`x` becomes `<collection>/x`; a full name stays as it is, for the service to judge."""

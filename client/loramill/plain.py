@@ -8,16 +8,13 @@ import yaml
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
-from loramill.names import short_name
+from loramill.names import NAMED_IN_SPECS, short_name
 from loramill.scalars import enum_of, enum_word, format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from google.protobuf.message import Message
-
-_SHORTENED = {"loramill.v1.TrainingSpec.base_model": "baseModels/", "loramill.v1.DatasetSpec.dataset": "datasets/"}
-"""Names that a spec file gives without their collection."""
 
 
 def to_plain(message: Message) -> dict[str, Any]:
@@ -61,5 +58,7 @@ def _value(field: FieldDescriptor, value: Any) -> Any:
         return to_plain(value)
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
         return enum_word(enum_of(field), value)
-    prefix = _SHORTENED.get(field.full_name)
-    return short_name(value) if prefix and value.startswith(prefix) and value.count("/") == 1 else value
+    collection = NAMED_IN_SPECS.get(field.full_name)
+    return (
+        short_name(value) if collection and value.partition("/")[0] == collection and value.count("/") == 1 else value
+    )

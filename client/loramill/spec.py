@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from loramill import v1
 from loramill.errors import SpecError
-from loramill.names import BASES, DATASETS, full_name
+from loramill.names import NAMED_IN_SPECS, full_name
 from loramill.plain import dump_yaml
 from loramill.scalars import group_of, is_duration, kind_of, parse_duration, parse_scalar, shown
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
-
-_NAMED = {"loramill.v1.TrainingSpec.base_model": BASES, "loramill.v1.DatasetSpec.dataset": DATASETS}
-"""Fields that hold a resource's name, and the collection that a bare id belongs to."""
 
 _SHORT_FORMS = {"loramill.v1.TrainingSpec.dataset": "dataset"}
 """Groups that may be given as one value, and the field that it then is."""
@@ -212,7 +209,7 @@ class _Reader:
         except ValueError as error:
             self._report(node, path, str(error))
             return None
-        collection = _NAMED.get(field.full_name)
+        collection = NAMED_IN_SPECS.get(field.full_name)
         return full_name(collection, node.value) if collection and node.value else value
 
     def _field(self, key: yaml.Node, group: Descriptor, path: str) -> FieldDescriptor | None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
+import re
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from loramill import v1
 from loramill.errors import DownloadError
+from loramill.unpacking import unpack
+from loramill.whole_files import temporary_file, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHUNK_BYTES = 2**20
 """The most that one message carries."""
+_UNTAKEN = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def sha256_of(path: Path) -> str:
@@ -29,34 +30,51 @@ def upload_messages(dataset: str, path: Path, label: str) -> Iterator[v1.UploadF
     """The header, then the content. If the file changes in between, the service refuses it by its digest."""
     described = v1.DatasetFile(path=label, sha256=sha256_of(path), size_bytes=path.stat().st_size)
     yield v1.UploadFileRequest(header=v1.UploadFileHeader(dataset=dataset, file=described))
+    for chunk in _chunks(path):
+        yield v1.UploadFileRequest(data=chunk)
+
+
+def adapter_messages(path: Path, request_id: str) -> Iterator[v1.UploadAdapterRequest]:
+    """As `upload_messages`, for an adapter. Signs of its name that the service does not take become `_`."""
+    name = _UNTAKEN.sub("_", path.name)
+    header = v1.UploadAdapterHeader(
+        file_name=name, sha256=sha256_of(path), size_bytes=path.stat().st_size, request_id=request_id
+    )
+    yield v1.UploadAdapterRequest(header=header)
+    for chunk in _chunks(path):
+        yield v1.UploadAdapterRequest(data=chunk)
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as content:
         while chunk := content.read(CHUNK_BYTES):
-            yield v1.UploadFileRequest(data=chunk)
+            yield chunk
 
 
 def save_download(messages: Iterator[v1.DownloadAdapterResponse], folder: Path, *, overwrite: bool = False) -> Path:
     """Writes a download into `folder` under the name that it brings, and returns the path.
 
-    The bytes go into a temporary file, which gets the name only after size and digest are found right; whatever goes
-    wrong, nothing is left behind. A file of that name and content stays as it is; with another content it is
-    DownloadError, unless `overwrite`.
+    The file gets its name only after size and digest are found right; whatever goes wrong, nothing is left behind. A file of
+    that name and content stays as it is; with another content it is DownloadError, unless `overwrite`. PEFT's directories,
+    which come as a zip, are unpacked into a folder `<name>.peft`.
     """
     file = _announced(messages)
     target = folder / file.file_name
+    if file.format == v1.ADAPTER_FORMAT_PEFT:
+        unpacked = folder / f"{target.stem.removesuffix('.peft')}.peft"
+        with temporary_file(folder) as archive:
+            with archive.open("wb") as content:
+                _write(messages, file, content)
+            unpack(archive, unpacked, overwrite=overwrite)
+        return unpacked
     if target.exists() and not overwrite:
         if target.is_file() and sha256_of(target) == file.sha256:
             return target
         raise DownloadError(
             f"{target} exists with another content. Choose another folder, or overwrite it with --force."
         )
-    temporary = _temporary_in(folder)
-    try:
-        _write(messages, file, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise DownloadError(f"{target} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(target) as content:
+        _write(messages, file, content)
     return target
 
 
@@ -71,31 +89,13 @@ def _announced(messages: Iterator[v1.DownloadAdapterResponse]) -> v1.AdapterFile
     return first.file
 
 
-def _temporary_in(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".loramill-", suffix=".part")
-    except OSError as error:
-        raise DownloadError(f"The folder {folder} cannot be written to: {error.strerror}. Choose another.") from error
-    os.close(handle)
-    temporary = Path(name)
-    with contextlib.suppress(OSError):  # mkstemp is private; an adapter is as readable as any new file
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-    return temporary
-
-
-def _write(messages: Iterator[v1.DownloadAdapterResponse], file: v1.AdapterFile, path: Path) -> None:
+def _write(messages: Iterator[v1.DownloadAdapterResponse], file: v1.AdapterFile, content: IO[bytes]) -> None:
     digest = hashlib.sha256()
     size = 0
-    with path.open("wb") as content:
-        for message in messages:
-            digest.update(message.data)
-            size += len(message.data)
-            content.write(message.data)
-        content.flush()
-        os.fsync(content.fileno())
+    for message in messages:
+        digest.update(message.data)
+        size += len(message.data)
+        content.write(message.data)
     if size != file.size_bytes:
         raise DownloadError(
             f"{file.file_name} arrived with {size} bytes instead of {file.size_bytes}; it was thrown away. Try again."

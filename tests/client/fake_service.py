@@ -48,7 +48,8 @@ class State:
     release: threading.Event = field(default_factory=threading.Event)
     datasets: dict[str, v1.Dataset] = field(default_factory=dict)
     contents: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    adapters: dict[str, tuple[v1.Adapter, dict[int, bytes]]] = field(default_factory=dict)
+    adapters: dict[str, tuple[v1.Adapter, dict[str, bytes]]] = field(default_factory=dict)
+    """Each with its contents by file name."""
     bases: dict[str, v1.BaseModel] = field(default_factory=dict)
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
@@ -82,6 +83,12 @@ def fail(
     raise AssertionError
 
 
+def may_fail(state: State, method: str, context: grpc.ServicerContext) -> None:
+    if state.fail_first.get(method, 0) > 0:
+        state.fail_first[method] -= 1
+        context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+
 def find(context: grpc.ServicerContext, things: dict[str, Any], name: str) -> Any:
     if name not in things:
         fail(context, grpc.StatusCode.NOT_FOUND, f"{name} does not exist; list what there is.", "RESOURCE_NOT_FOUND")
@@ -99,14 +106,9 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
     def __init__(self, state: State) -> None:
         self.state = state
 
-    def _may_fail(self, method: str, context: grpc.ServicerContext) -> None:
-        if self.state.fail_first.get(method, 0) > 0:
-            self.state.fail_first[method] -= 1
-            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
-
     def CreateTrainingJob(self, request, context):
         self.state.requests.append(request)
-        self._may_fail("CreateTrainingJob", context)
+        may_fail(self.state, "CreateTrainingJob", context)
         if self.state.violations:
             text = " ".join(text for _, text in self.state.violations)
             fail(context, grpc.StatusCode.INVALID_ARGUMENT, text, "INVALID_REQUEST", self.state.violations)
@@ -119,7 +121,7 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
         return self.state.jobs.setdefault(name, job)
 
     def GetTrainingJob(self, request, context):
-        self._may_fail("GetTrainingJob", context)
+        may_fail(self.state, "GetTrainingJob", context)
         return find(context, self.state.jobs, request.name)
 
     def ListTrainingJobs(self, request, context):
@@ -150,7 +152,7 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
 
     def DeleteTrainingJob(self, request, context):
         self.state.requests.append(request)
-        self._may_fail("DeleteTrainingJob", context)
+        may_fail(self.state, "DeleteTrainingJob", context)
         job = find(context, self.state.jobs, request.name)
         if job.state != v1.TRAINING_JOB_STATE_SUCCEEDED:
             fail(context, grpc.StatusCode.FAILED_PRECONDITION, f"{request.name} still lives; cancel it first.")
@@ -224,15 +226,32 @@ class Adapters(adapter_service_pb2_grpc.AdapterServiceServicer):
     def DownloadAdapter(self, request, context):
         adapter, contents = find(context, self.state.adapters, request.name)
         wanted = request.format or v1.ADAPTER_FORMAT_KOHYA
-        file = next((file for file in adapter.files if file.format == wanted), None)
+        asked = (
+            (lambda file: file.file_name == request.file_name)
+            if request.file_name
+            else lambda file: file.format == wanted
+        )
+        file = next(filter(asked, adapter.files), None)
         if file is None:
             fail(context, grpc.StatusCode.NOT_FOUND, f"{request.name} has no such file.")
         yield v1.DownloadAdapterResponse(file=file)
-        content = contents[wanted]
+        content = contents[file.file_name]
         if self.state.damage:
             content = content[:-1] + bytes([content[-1] ^ 1])
         for start in range(0, len(content), 1000):
             yield v1.DownloadAdapterResponse(data=content[start : start + 1000])
+
+    def UploadAdapter(self, request_iterator: Iterator[v1.UploadAdapterRequest], context):
+        header = next(request_iterator).header
+        may_fail(self.state, "UploadAdapter", context)
+        content = b"".join(message.data for message in request_iterator)
+        if hashlib.sha256(content).hexdigest() != header.sha256 or len(content) != header.size_bytes:
+            fail(context, grpc.StatusCode.INVALID_ARGUMENT, "the digest does not match")
+        name = self.state.by_request.setdefault(header.request_id, f"adapters/up{len(self.state.adapters) + 1}-upload")
+        file = v1.AdapterFile(format=v1.ADAPTER_FORMAT_KOHYA, file_name=header.file_name, size_bytes=len(content))
+        adapter = v1.Adapter(name=name, type=v1.ADAPTER_TYPE_LOKR, files=[file])
+        self.state.adapters[name] = (adapter, {header.file_name: content})
+        return adapter
 
     def DeleteAdapter(self, request, context):
         find(context, self.state.adapters, request.name)
@@ -275,18 +294,19 @@ class FakeService:
         self.state.jobs[job.name] = job
         return job
 
-    def add_adapter(self, name: str, contents: dict[v1.AdapterFormat.ValueType, tuple[str, bytes]]) -> v1.Adapter:
+    def add_adapter(self, name: str, contents: dict[str, tuple[v1.AdapterFormat.ValueType, bytes]]) -> v1.Adapter:
+        """`contents` by file name."""
         files = [
             v1.AdapterFile(
                 format=format, file_name=file_name, size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
             )
-            for format, (file_name, content) in contents.items()
+            for file_name, (format, content) in contents.items()
         ]
         adapter = v1.Adapter(
             name=f"adapters/{name}", training_job="trainingJobs/job1", type=v1.ADAPTER_TYPE_LORA, rank=4
         )
         adapter.files.extend(files)
-        self.state.adapters[adapter.name] = (adapter, {format: content for format, (_, content) in contents.items()})
+        self.state.adapters[adapter.name] = (adapter, {name: content for name, (_, content) in contents.items()})
         return adapter
 
     def stop(self) -> None:

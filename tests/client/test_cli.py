@@ -217,16 +217,18 @@ def test_dataset_create(loramill: Loramill, pictures: Path) -> None:
 
 def test_adapter_commands(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
     contents = {
-        v1.ADAPTER_FORMAT_KOHYA: ("a.safetensors", b"kohya"),
-        v1.ADAPTER_FORMAT_DIFFUSERS: ("a.diffusers.safetensors", b"diffusers"),
-        v1.ADAPTER_FORMAT_CONTACT_SHEET: ("contact-sheet.png", b"png"),
-        v1.ADAPTER_FORMAT_REPORT: ("report.html", b"html"),
+        "a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"kohya"),
+        "a.diffusers.safetensors": (v1.ADAPTER_FORMAT_DIFFUSERS, b"diffusers"),
+        "contact-sheet.png": (v1.ADAPTER_FORMAT_CONTACT_SHEET, b"png"),
+        "report.html": (v1.ADAPTER_FORMAT_REPORT, b"html"),
     }
     service.add_adapter("job1-final", contents)
     folder = tmp_path / "out"
     result = loramill("adapter", "download", "job1-final", "-o", str(folder), "--format", "all")
-    assert result.out.split() == [str(folder / name) for name, _ in contents.values()]
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == dict(contents.values())
+    assert result.out.split() == [str(folder / name) for name in contents]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        name: content for name, (_, content) in contents.items()
+    }
     one = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "contact-sheet")
     assert one.out == f"{tmp_path}/contact-sheet.png\n"
     (tmp_path / "report.html").write_text("mine")
@@ -239,8 +241,49 @@ def test_adapter_commands(service: FakeService, loramill: Loramill, tmp_path: Pa
     assert not service.state.adapters
 
 
+def test_files_of_one_format_are_told_apart_by_rank_and_name(
+    service: FakeService, loramill: Loramill, tmp_path: Path
+) -> None:
+    contents = {
+        "a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"whole"),
+        "a.rank-004.safetensors": (v1.ADAPTER_FORMAT_TRUNCATED, b"four"),
+        "a.rank-008.safetensors": (v1.ADAPTER_FORMAT_TRUNCATED, b"eight"),
+        "a.lora.safetensors": (v1.ADAPTER_FORMAT_CONVERTED, b"plain"),
+    }
+    adapter = service.add_adapter("job1-final", contents)
+    adapter.files[1].rank, adapter.files[2].rank = 4, 8
+    adapter.files[3].rank, adapter.files[3].relative_error = 64, 0.0321
+    truncated = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "truncated")
+    assert truncated.out.split() == [f"{tmp_path}/a.rank-004.safetensors", f"{tmp_path}/a.rank-008.safetensors"]
+    one = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--file", "a.lora.safetensors")
+    assert (one.out, (tmp_path / "a.lora.safetensors").read_bytes()) == (f"{tmp_path}/a.lora.safetensors\n", b"plain")
+    shown = loramill("adapter", "get", "job1-final").out
+    assert "a.rank-008.safetensors  5 B  truncated, rank 8\n" in shown
+    assert "a.lora.safetensors  5 B  converted, rank 64, relative error 0.0321\n" in shown
+    none = loramill("adapter", "download", "job1-final", "-o", str(tmp_path), "--format", "peft")
+    assert (none.code, "no file of format peft; it has converted, kohya, truncated." in none.err) == (1, True)
+    both = loramill("adapter", "download", "job1-final", "--file", "a.lora.safetensors", "--format", "all")
+    assert both.code == 2
+
+
+def test_an_adapter_is_uploaded(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
+    file = tmp_path / "my style (v2).safetensors"
+    file.write_bytes(b"x" * 3_000_000)
+    result = loramill("adapter", "upload", str(file))
+    assert result.code == 0
+    assert "Type     lokr, full matrices\n" in result.out
+    assert "my_style_v2_.safetensors  3.0 MB  kohya\n" in result.out
+    assert service.state.adapters["adapters/up1-upload"][1] == {"my_style_v2_.safetensors": file.read_bytes()}
+    assert loramill("adapter", "list").out.splitlines()[1].split() == ["up1-upload", "lokr", "full"]
+    missing = loramill("adapter", "upload", str(tmp_path / "none.safetensors"))
+    assert (missing.code, missing.err) == (
+        2,
+        f"Error: {tmp_path}/none.safetensors does not exist; give a .safetensors file.\n",
+    )
+
+
 def test_damaged_download(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
-    service.add_adapter("job1-final", {v1.ADAPTER_FORMAT_KOHYA: ("a.safetensors", b"kohya")})
+    service.add_adapter("job1-final", {"a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"kohya")})
     service.state.damage = True
     result = loramill("adapter", "download", "job1-final", "-o", str(tmp_path / "out"))
     assert result.code == 1

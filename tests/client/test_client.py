@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import socket
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -213,7 +215,7 @@ CONTENT = b"weights" * 1000
 
 
 def add_adapter(service: FakeService, file_name: str = "adapter.safetensors") -> None:
-    service.add_adapter("job1-final", {v1.ADAPTER_FORMAT_KOHYA: (file_name, CONTENT)})
+    service.add_adapter("job1-final", {file_name: (v1.ADAPTER_FORMAT_KOHYA, CONTENT)})
 
 
 def test_download(service: FakeService, client: Client, tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_damaged_download_leaves_nothing(service: FakeService, client: Client, t
 def test_truncated_download_leaves_nothing(service: FakeService, client: Client, tmp_path: Path) -> None:
     add_adapter(service)
     contents = service.state.adapters["adapters/job1-final"][1]
-    contents[v1.ADAPTER_FORMAT_KOHYA] = CONTENT[:-1]
+    contents["adapter.safetensors"] = CONTENT[:-1]
     with pytest.raises(errors.DownloadError, match="arrived with 6999 bytes instead of 7000"):
         client.download_adapter("job1-final", tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -250,6 +252,49 @@ def test_download_keeps_what_is_there(service: FakeService, client: Client, tmp_
         client.download_adapter("job1-final", tmp_path)
     assert mine.read_bytes() == b"mine"
     assert client.download_adapter("job1-final", tmp_path, overwrite=True).read_bytes() == CONTENT
+
+
+def zipped(contents: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_pefts_directories_are_unpacked(service: FakeService, client: Client, tmp_path: Path) -> None:
+    archive = zipped({"unet/config.json": b"{}", "text_encoder/config.json": b"[]"})
+    service.add_adapter("job1-final", {"mine.peft.zip": (v1.ADAPTER_FORMAT_PEFT, archive)})
+    for _ in range(2):  # the same again is fine
+        folder = client.download_adapter("job1-final", tmp_path, format=v1.ADAPTER_FORMAT_PEFT)
+        assert folder == tmp_path / "mine.peft"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["mine.peft"]
+        assert (folder / "unet/config.json").read_bytes() == b"{}"
+    (folder / "unet/config.json").write_bytes(b"mine")
+    with pytest.raises(errors.DownloadError, match="exists with another content"):
+        client.download_adapter("job1-final", tmp_path, file_name="mine.peft.zip")
+    client.download_adapter("job1-final", tmp_path, file_name="mine.peft.zip", overwrite=True)
+    assert (folder / "unet/config.json").read_bytes() == b"{}"
+
+
+def test_a_damaged_zip_is_not_unpacked(service: FakeService, client: Client, tmp_path: Path) -> None:
+    service.add_adapter("job1-final", {"mine.peft.zip": (v1.ADAPTER_FORMAT_PEFT, b"PK no zip")})
+    with pytest.raises(errors.DownloadError, match="damaged zip"):
+        client.download_adapter("job1-final", tmp_path, format=v1.ADAPTER_FORMAT_PEFT)
+    service.state.damage = True
+    with pytest.raises(errors.DownloadError, match="arrived damaged"):
+        client.download_adapter("job1-final", tmp_path, format=v1.ADAPTER_FORMAT_PEFT)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_of_an_adapter_is_repeated_with_one_request_id(
+    service: FakeService, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(CONTENT)
+    service.state.fail_first = {"UploadAdapter": 2}
+    assert client.upload_adapter(file, request_id="once") == client.upload_adapter(file, request_id="once")
+    assert list(service.state.adapters) == ["adapters/up1-upload"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/b", "a\\b", ".bashrc", "", "..", "a\x1bb"])

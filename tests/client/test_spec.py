@@ -77,6 +77,27 @@ def test_reads_every_kind_of_field() -> None:
         ("adapter: {type: ADAPTER_TYPE_LORA}", v1.TrainingSpec(adapter=v1.AdapterSpec(type=v1.ADAPTER_TYPE_LORA))),
         ("adapter: {rank: 0}", v1.TrainingSpec(adapter=v1.AdapterSpec(rank=0))),
         ("adapter: {alpha: 8}", v1.TrainingSpec(adapter=v1.AdapterSpec(alpha=8.0))),
+        (
+            "adapter: {rules: [{pattern: '*.attn2.*', train: no}, {pattern: text_encoder.*, rank: 4}]}",
+            v1.TrainingSpec(
+                adapter=v1.AdapterSpec(
+                    rules=[
+                        v1.LayerRule(pattern="*.attn2.*", train=False),
+                        v1.LayerRule(pattern="text_encoder.*", rank=4),
+                    ]
+                )
+            ),
+        ),
+        (
+            "adapter: {initial_adapter: abc-final, dylora: {unit: 4, mode: joint}, lokr: {factor: -1}}",
+            v1.TrainingSpec(
+                adapter=v1.AdapterSpec(
+                    initial_adapter="adapters/abc-final",
+                    dylora=v1.DyloraSpec(unit=4, mode=v1.DYLORA_MODE_JOINT),
+                    lokr=v1.LokrSpec(factor=-1),
+                )
+            ),
+        ),
         ("optimization: {steps: 1e3}", v1.TrainingSpec(optimization=v1.OptimizationSpec(steps=1000))),
         ("optimization: {steps: 1_000}", v1.TrainingSpec(optimization=v1.OptimizationSpec(steps=1000))),
         ("concept: {}", v1.TrainingSpec(concept=v1.ConceptSpec())),
@@ -94,10 +115,27 @@ def test_reads(text: str, expected: v1.TrainingSpec) -> None:
     [
         ("adaptor: {}", "line 1: adaptor is not a field; the nearest is adapter"),
         ("adapter:\n  rnak: 3", "line 2: adapter.rnak is not a field; the nearest is adapter.rank"),
-        ("rank: 3", "line 1: rank is not a field here; there is adapter.rank"),
+        ("rank: 3", "line 1: rank is not a field here; there is adapter.rank and adapter.rules[].rank"),
         (
             "adapter: {zzz: 1}",
-            "line 1: adapter.zzz is not a field; adapter has type, rank, alpha, conv_rank, conv_alpha, targets, dropout",
+            "line 1: adapter.zzz is not a field; adapter has type, rank, alpha, conv_rank, conv_alpha, targets, dropout, "
+            "rank_dropout, module_dropout, rules, tucker, rank_stabilized, lora_plus_ratio, lokr, dylora, initial_adapter",
+        ),
+        (
+            "adapter: {rules: [{pattern: a, lerning_rate: 1}]}",
+            "line 1: adapter.rules[0].lerning_rate is not a field; the nearest is adapter.rules[0].learning_rate",
+        ),
+        (
+            "adapter: {rules: {pattern: a}}",
+            "line 1: adapter.rules must be a list, each item after a `- `, not a group of fields",
+        ),
+        (
+            "adapter: {lokr: {factr: 8}}",
+            "line 1: adapter.lokr.factr is not a field; the nearest is adapter.lokr.factor",
+        ),
+        (
+            "adapter: {dylora: {mode: both}}",
+            "line 1: adapter.dylora.mode must be one of frozen, joint, not 'both'",
         ),
         (
             "dataset: {dataset: a, subsets: [{}, {repaets: 2}]}",
@@ -251,7 +289,8 @@ def test_no_durations(text: str) -> None:
 # Any spec at all, by the descriptors, so that a new field of the proto is covered at once.
 
 _IDS = st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True)
-_NAMES = {"base_model": _IDS.map("baseModels/{}".format), "dataset": _IDS.map("datasets/{}".format)}
+_COLLECTIONS = {"base_model": "baseModels", "dataset": "datasets", "initial_adapter": "adapters"}
+_NAMES = {field: _IDS.map(f"{collection}/{{}}".format) for field, collection in _COLLECTIONS.items()}
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 

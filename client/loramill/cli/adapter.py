@@ -1,4 +1,4 @@
-"""`loramill adapter`: list, show, download and delete trained adapters."""
+"""`loramill adapter`: list, show, download, upload and delete adapters."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from loramill.cli.common import Output, OutputOption, ServerOption, connect
 from loramill.cli.output import age_of, clock, print_many, print_one, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from loramill import v1
 
-app = typer.Typer(help="Trained adapters.", no_args_is_help=True)
+app = typer.Typer(help="Trained adapters, and those to go on from.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="ADAPTER", help="The adapter's id, or adapters/ID.")]
 
@@ -29,6 +29,9 @@ class Format(StrEnum):
     DIFFUSERS = "diffusers"
     CONTACT_SHEET = "contact-sheet"
     REPORT = "report"
+    PEFT = "peft"
+    CONVERTED = "converted"
+    TRUNCATED = "truncated"
     ALL = "all"
 
 
@@ -40,26 +43,48 @@ def download(
         Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Where to; made if missing.")
     ] = Path(),
     format: Annotated[
-        Format,
+        Format | None,
         typer.Option(
-            help="kohya (ComfyUI, Forge, A1111, diffusers), diffusers, contact-sheet (PNG), report (HTML), or all."
+            help="kohya (ComfyUI, Forge, A1111; the default), diffusers, peft (unpacked), converted (a LoRA made of another"
+            " type), truncated (a DyLoRA at each smaller rank), contact-sheet (PNG), report (HTML), or all."
         ),
-    ] = Format.KOHYA,
+    ] = None,
+    file: Annotated[
+        str, typer.Option("--file", metavar="NAME", help="One file by its name, instead of --format.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that have another content.")] = False,
     server: ServerOption = None,
 ) -> None:
     """Download an adapter, each file checked by its digest, and print the paths."""
-    from loramill.scalars import parse_enum
-    from loramill.v1 import AdapterFormat
-
+    if file and format:
+        raise typer.BadParameter("--file and --format exclude each other; give one.")
     with connect(context, server) as client:
-        formats: Iterable[v1.AdapterFormat.ValueType]
-        if format is Format.ALL:
-            formats = [file.format for file in client.get_adapter(name).files]
-        else:
-            formats = [AdapterFormat.ValueType(parse_enum(AdapterFormat.DESCRIPTOR, format.value))]
-        for wanted in formats:
-            typer.echo(client.download_adapter(name, folder, format=wanted, overwrite=force))
+        names = [file] if file else _names_of(client.get_adapter(name), format or Format.KOHYA)
+        for wanted in names:
+            typer.echo(client.download_adapter(name, folder, file_name=wanted, overwrite=force))
+
+
+def _names_of(adapter: v1.Adapter, format: Format) -> list[str]:
+    """The adapter's files of a format."""
+    from loramill.errors import DownloadError
+
+    names = [file.file_name for file in adapter.files if format in (Format.ALL, _format(file))]
+    if not names:
+        there = ", ".join(sorted({_format(file) for file in adapter.files}))
+        raise DownloadError(f"{_id(adapter)} has no file of format {format.value}; it has {there}.")
+    return names
+
+
+@app.command()
+def upload(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A LoRA, LoCon, LoHa or LoKr from elsewhere, in safetensors.")],
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """Upload an adapter, so that a job can go on from it (adapter.initial_adapter)."""
+    with connect(context, server) as client:
+        print_one(client.upload_adapter(file), output, _details)
 
 
 @app.command()
@@ -83,8 +108,10 @@ def list_(
     columns = {
         "ID": _id,
         "TYPE": _type,
-        "RANK": lambda adapter: str(adapter.rank),
-        "STEP": lambda adapter: f"{adapter.step}{' (partial)' if adapter.partial else ''}",
+        "RANK": lambda adapter: str(adapter.rank or "full"),
+        "STEP": lambda adapter: (
+            f"{adapter.step}{' (partial)' if adapter.partial else ''}" if adapter.training_job else ""
+        ),
         "BASE": lambda adapter: adapter.base_model.rpartition("/")[2],
         "TAG": lambda adapter: adapter.activation_tag,
         "AGE": lambda adapter: age_of(adapter.create_time, now),
@@ -112,15 +139,30 @@ def _type(adapter: v1.Adapter) -> str:
     return enum_word(AdapterType.DESCRIPTOR, adapter.type)
 
 
+def _format(file: v1.AdapterFile) -> str:
+    from loramill.scalars import enum_word
+    from loramill.v1 import AdapterFormat
+
+    return enum_word(AdapterFormat.DESCRIPTOR, file.format).replace("_", "-")
+
+
+def _file(file: v1.AdapterFile) -> str:
+    """One file in one line."""
+    rank = f", rank {file.rank}" if file.rank else ""
+    error = f", relative error {file.relative_error:.3g}" if file.HasField("relative_error") else ""
+    return f"{file.file_name}  {size_of(file.size_bytes)}  {_format(file)}{rank}{error}"
+
+
 def _details(adapter: v1.Adapter) -> Mapping[str, str]:
+    trained = f"{adapter.step}{' (partial: its job was cancelled)' if adapter.partial else ''}"
     return {
         "Adapter": _id(adapter),
-        "Type": f"{_type(adapter)}, rank {adapter.rank}",
-        "Step": f"{adapter.step}{' (partial: its job was cancelled)' if adapter.partial else ''}",
+        "Type": f"{_type(adapter)}, {f'rank {adapter.rank}' if adapter.rank else 'full matrices'}",
+        "Step": trained if adapter.training_job else "",
         "Tag": adapter.activation_tag,
         "Base model": adapter.base_model.rpartition("/")[2],
         "Job": adapter.training_job.rpartition("/")[2],
         "Created": clock(adapter.create_time),
-        "Files": "\n".join(f"{file.file_name}  {size_of(file.size_bytes)}" for file in adapter.files),
+        "Files": "\n".join(map(_file, adapter.files)),
         "Tensors": adapter.tensors_sha256,
     }

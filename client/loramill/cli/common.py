@@ -24,7 +24,7 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 """No service answers."""
 
-_USAGE_ERRORS = (errors.AddressError, errors.SpecError, errors.FolderError, errors.InvalidRequest)
+_USAGE_ERRORS = (errors.AddressError, errors.SpecError, errors.FolderError, errors.FileError, errors.InvalidRequest)
 
 
 _REQUEST_SPEC = re.compile(r"(?<![\w.])spec\.(?=[a-z_]+)")

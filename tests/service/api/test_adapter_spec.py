@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loramill import v1
+from loramill.spec import read_spec
 from service import adapter_presets, plan, presets
 from service.adapter_presets import DYLORA, LOCON, LOHA, LOKR, LORA
 from service.validation import violations
@@ -258,3 +260,14 @@ def test_a_dylora_that_goes_on_has_a_unit_of_the_files_rank() -> None:
 def test_what_deserves_attention_of_an_adapter_is_said(adapter: v1.AdapterSpec, part: str) -> None:
     sentences = plan.warnings(presets.resolve(spec_with(adapter), BASE, 5))
     assert [part in sentence for sentence in sentences] == ([True] if part else [])
+
+
+def test_the_examples_of_the_documentation_are_accepted() -> None:
+    page = (Path(__file__).parents[3] / "docs/cli.md").read_text()
+    specs = [read_spec(block.partition("```")[0]) for block in page.split("```yaml\n")[1:]]
+    assert {spec.adapter.type for spec in specs} >= {LORA, LOCON, LOHA, LOKR, DYLORA}
+    given = {field.name for spec in specs for field, _ in spec.adapter.ListFields()}
+    assert given == {field.name for field in v1.AdapterSpec.DESCRIPTOR.fields}
+    for spec in specs:
+        initial = v1.Adapter(type=LOHA, rank=8) if spec.adapter.initial_adapter else None
+        assert found(spec_with(spec.adapter), initial) == {}, spec.adapter
