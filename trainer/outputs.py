@@ -109,7 +109,9 @@ class Saver:
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
         dtype = DTYPES[config.output_precision]
         for export in exports(layers, config, dtype):
-            metadata = adapter_metadata(config, provenance, self.examples, content_sha256(export.tensors))
+            metadata = adapter_metadata(
+                config, provenance, self.examples, export.layers, content_sha256(export.tensors)
+            )
             path = folder / f"{config.output_name}{export.ending}"
             write(path, export.tensors, {**metadata, **export.header})
             yield described(export.format, path, rank=export.rank, relative_error=export.relative_error)

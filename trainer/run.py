@@ -93,6 +93,7 @@ def run(
                 base_name=assignment.base_model.name.removeprefix("baseModels/"),
                 base_digest=assignment.base_model.digest,
                 dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
+                initial_adapter_sha256=assignment.initial_adapter_sha256,
                 architecture=base.architecture,
                 prediction_type=base.prediction_type,
                 steps=training.steps,

@@ -10,17 +10,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from google.protobuf.json_format import ParseDict
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from loramill import v1
 from tests.trainer.assignments import CREATED
-from tests.trainer.jobs import Job
+from tests.trainer.formats.drawn import SOME_LAYERS, drawn_layers
+from tests.trainer.jobs import Job, Jobs
 from tests.trainer.small_training import config_of, example
+from tests.trainer.tiny_base import tiny_unet
 from trainer.config import TrainConfig
+from trainer.formats.code import code_digest
 from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
+from trainer.materials import read_manifest
 from trainer.outputs import thumbnail
 
 TRANSFORMER = "down_blocks_0_attentions_0_transformer_blocks_0"
@@ -138,6 +143,7 @@ def metadata_of(config: TrainConfig) -> dict[str, str]:
         base_name="shapes",
         base_digest="b" * 64,
         dataset_digest="d" * 64,
+        initial_adapter_sha256="",
         architecture="stable-diffusion-v1/lora",
         prediction_type="v_prediction",
         steps=3,
@@ -145,20 +151,46 @@ def metadata_of(config: TrainConfig) -> dict[str, str]:
         epochs=2,
         thumbnail=None,
     )
-    return adapter_metadata(config, provenance, [example(0, f"{CANARY}, red"), example(1, "red")], "c" * 64)
+    layers = drawn_layers(tiny_unet(), "unet", SOME_LAYERS)
+    return adapter_metadata(config, provenance, [example(0, f"{CANARY}, red"), example(1, "red")], layers, "c" * 64)
 
 
 def test_no_caption_stands_in_the_metadata_unless_it_may() -> None:
     kept = metadata_of(config_of(PRIVATE))
     assert CANARY not in json.dumps(kept)
     assert json.loads(kept["loramill_spec"])["adapter"]["rank"] == 4, "the rest of the spec is there"
+    assert json.loads(kept["loramill_spec_withheld"]) == [
+        "dataset.subsets.path_prefix",
+        "dataset.subsets.captions.text",
+        "dataset.subsets.captions.prefix",
+        "dataset.subsets.captions.suffix",
+        "concept.prior_preservation.captions",
+        "previews.prompts",
+    ]
 
     told = metadata_of(config_of({**PRIVATE, "outputs": {"captions_in_metadata": True}}))
     assert json.loads(told["ss_tag_frequency"]) == {f"10_{CANARY}": {CANARY: 1, "red": 2}}
     assert json.loads(told["ss_dataset_dirs"]) == {f"10_{CANARY}": {"n_repeats": 1, "img_count": 2}}
     assert f"a {CANARY}" in told["loramill_spec"]
+    assert told["loramill_spec_withheld"] == "[]"
     assert told["modelspec.prediction_type"] == "v"
     assert all(isinstance(value, str) for value in told.values())
+
+
+def test_an_adapter_is_trained_again_from_its_own_file(finished: Job, jobs: Jobs) -> None:
+    metadata = header(finished.file("adapter.safetensors"))
+    spec = ParseDict(json.loads(metadata["loramill_spec"]), v1.TrainingSpec())
+    assignment = finished.assignment
+    del assignment.spec.previews.prompts[:]
+    assert json.loads(metadata["loramill_spec_withheld"]) == ["previews.prompts"], "which do not shape the adapter"
+    assert spec == assignment.spec
+    assert metadata["loramill_base_digest"] == assignment.base_model.digest
+    assert metadata["loramill_dataset_digest"] == read_manifest(assignment.dataset_manifest_uri).digest
+    assert metadata["loramill_code_digest"] == code_digest()
+
+    again = jobs.new("again", json.loads(metadata["loramill_spec"]))
+    assert again.run() == 0
+    assert again.adapter().tensors_sha256 == finished.adapter().tensors_sha256
 
 
 def test_the_same_adapter_gives_the_same_bytes(tmp_path: Path) -> None:

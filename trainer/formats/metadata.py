@@ -1,19 +1,33 @@
-"""The header of an adapter's file: `modelspec` 1.0.1 and the `ss_*` keys that tools read. Every value is a string.
+"""The header of an adapter's file: `modelspec` 1.0.1, the `ss_*` keys that tools read, and all that the adapter came from, so
+that it can be trained again. Every value is a string.
 
-All of it follows from the job, none from the clock or the machine, so that a resumed job writes the same bytes. Captions and
-tags of the data stand in it only where the spec allows it.
+All of it follows from the job and the code, none from the clock or the machine, so that a resumed job writes the same bytes.
+Captions and tags of the data stand in it only where the spec allows it.
+
+| key | what it says |
+|---|---|
+| `loramill_spec` | the resolved spec, ProtoJSON |
+| `loramill_spec_withheld` | fields that are left out of it because they tell of the data |
+| `loramill_base_digest`, `loramill_dataset_digest` | of the base model's and the dataset's manifest |
+| `loramill_initial_adapter_sha256` | of the file that the training went on from, if it did |
+| `loramill_code_digest` | of the trainer's source (`formats.code`) |
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from trainer.config import TrainConfig
+from trainer.adapters.weights import LayerWeights
+from trainer.config import AdapterConfig, TrainConfig
 from trainer.data.dataset import Example
+from trainer.formats.code import code_digest
+from trainer.formats.network_keys import network_keys
 
 _BASE_VERSIONS = {"sd15": ("sd_v1", "False")}
 """Family: `ss_base_model_version`, `ss_v2`."""
@@ -26,6 +40,8 @@ class Provenance:
     base_name: str
     base_digest: str
     dataset_digest: str
+    initial_adapter_sha256: str
+    """Of the file that the training went on from; empty where it began anew."""
     architecture: str
     prediction_type: str
     steps: int
@@ -81,15 +97,7 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
         "ss_base_model_version": version[0],
         "ss_v2": version[1],
         "ss_clip_skip": "None",
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": config.adapter.rank,
-        "ss_network_alpha": config.adapter.alpha,
         "ss_network_dropout": config.adapter.dropout or None,
-        "ss_network_args": json.dumps(
-            {"conv_dim": str(config.adapter.conv_rank), "conv_alpha": str(config.adapter.conv_alpha)}
-            if config.adapter.targets == "all"
-            else {}
-        ),
         "ss_resolution": f"({config.pictures.resolution}, {config.pictures.resolution})",
         "ss_enable_bucket": config.pictures.buckets,
         "ss_bucket_info": json.dumps(
@@ -129,30 +137,87 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
     return {key: str(value) for key, value in entries.items()}
 
 
-def public_spec(config: TrainConfig) -> str:
-    """The resolved spec as JSON; without captions, prompts and folder names of the data unless they are allowed."""
-    spec = json.loads(json.dumps(config.spec))
-    if not config.captions_in_metadata:
-        for subset in spec.get("dataset", {}).get("subsets", []):
-            subset.pop("path_prefix", None)
-            for text in ("text", "prefix", "suffix"):
-                subset.get("captions", {}).pop(text, None)
-        spec.get("concept", {}).get("prior_preservation", {}).pop("captions", None)
-        spec.pop("previews", None)
-    return json.dumps(spec, sort_keys=True)
+def network_metadata(config: AdapterConfig, layers: Sequence[LayerWeights]) -> dict[str, str]:
+    """A file that was converted to a plain LoRA says the network that it is, not the one that was trained."""
+    arguments: dict[str, object] = {
+        name: value
+        for name, value in (("rank_dropout", config.rank_dropout), ("module_dropout", config.module_dropout))
+        if value
+    }
+    if config.lora_plus_ratio != 1:
+        arguments["loraplus_lr_ratio"] = config.lora_plus_ratio
+    if {layer.kind.name for layer in layers} == {"LoKr"}:
+        arguments |= {
+            "factor": config.lokr.factor,
+            "full_matrix": config.lokr.full_matrix,
+            "decompose_both": config.lokr.decompose_both,
+        }
+    if config.type == "dylora":
+        return network_keys(layers, arguments | {"unit": config.dylora.unit}, "networks.dylora")
+    return network_keys(layers, arguments)
+
+
+_OF_THE_DATA = (
+    "dataset.subsets.path_prefix",
+    "dataset.subsets.captions.text",
+    "dataset.subsets.captions.prefix",
+    "dataset.subsets.captions.suffix",
+    "concept.prior_preservation.captions",
+    "previews.prompts",
+)
+"""Fields of a spec that tell captions, prompts and folder names of the data."""
+
+
+def public_spec(config: TrainConfig) -> tuple[dict[str, Any], list[str]]:
+    """The resolved spec as plain data, without the fields that tell of the data unless that is allowed, and those fields."""
+    spec: dict[str, Any] = copy.deepcopy(config.spec)
+    if config.captions_in_metadata:
+        return spec, []
+    return spec, [field for field in _OF_THE_DATA if _withheld(spec, field.split("."))]
+
+
+def _withheld(message: dict[str, Any], path: Sequence[str]) -> bool:
+    """Takes a field out of a message, or out of each of repeated ones; whether it was there."""
+    name, *rest = path
+    if name not in message:
+        return False
+    if not rest:
+        del message[name]
+        return True
+    within = message[name] if isinstance(message[name], list) else [message[name]]
+    found = [_withheld(one, rest) for one in within]
+    return any(found)
+
+
+def _origin(config: TrainConfig, provenance: Provenance) -> dict[str, str]:
+    """What it takes to train the adapter again."""
+    spec, withheld = public_spec(config)
+    entries = {
+        "loramill_spec": json.dumps(spec, sort_keys=True),
+        "loramill_spec_withheld": json.dumps(withheld),
+        "loramill_base_digest": provenance.base_digest,
+        "loramill_dataset_digest": provenance.dataset_digest,
+        "loramill_code_digest": code_digest(),
+    }
+    if provenance.initial_adapter_sha256:
+        entries["loramill_initial_adapter_sha256"] = provenance.initial_adapter_sha256
+    return entries
 
 
 def adapter_metadata(
-    config: TrainConfig, provenance: Provenance, examples: Sequence[Example], content_sha256: str
+    config: TrainConfig,
+    provenance: Provenance,
+    examples: Sequence[Example],
+    layers: Sequence[LayerWeights],
+    content_sha256: str,
 ) -> dict[str, str]:
-    """The whole header, in order of key. `content_sha256` is of the file that it is for (`files.content_sha256`)."""
+    """The whole header, in order of key. `layers` are those of the file, `content_sha256` its own (`files.content_sha256`)."""
     entries = {
         "format": "pt",
         **model_spec(config, provenance, content_sha256),
         **training_keys(config, provenance, examples),
+        **network_metadata(config.adapter, layers),
+        **_origin(config, provenance),
         "sshs_model_hash": content_sha256,
-        "loramill_spec": public_spec(config),
-        "loramill_base_digest": provenance.base_digest,
-        "loramill_dataset_digest": provenance.dataset_digest,
     }
     return dict(sorted(entries.items()))
