@@ -23,6 +23,8 @@ _ALPHA_DTYPES = (*_DTYPES, "I32", "I64")
 
 SHOWN = 5
 """Of many things that are wrong in the same way, so many are named."""
+LONGEST = 120
+"""Characters of a name that are shown."""
 
 _READERS: Mapping[Dialect, Callable[[str], ModuleName | None]] = {
     "kohya": names.from_kohya,
@@ -43,10 +45,10 @@ class Modules:
 
 
 def listed(things: Iterable[str]) -> str:
-    """Some of them, and how many there are more."""
+    """Some of them, and how many there are more. A file can call its tensors anything, at any length."""
     found = list(things)
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
+    return ", ".join((name if name.isprintable() else ascii(name))[:LONGEST] for name in found[:SHOWN]) + more
 
 
 def modules_of(keys: Iterable[str], dialect: Dialect, network: str | None = None) -> Modules:

@@ -39,7 +39,7 @@ _MIDDLE_BACK = {ldm: path for path, ldm in _MIDDLE.items()}
 _DIFFUSERS = re.compile(
     r"(?:(?P<way>down|up)_blocks\.(?P<block>\d+)|mid_block)\.(?P<part>\w+)\.(?P<place>\d+)\.(?P<rest>.+)"
 )
-_LDM = re.compile(r"(?P<way>input|middle|output)_blocks?\.(?P<number>\d+)(?:\.(?P<part>\d))?\.(?P<rest>\D.*)")
+_LDM = re.compile(r"(?P<way>input|middle|output)_blocks?\.(?P<number>\d{1,3})(?:\.(?P<part>\d))?\.(?P<rest>\D.*)")
 
 
 def is_ldm(path: str) -> bool:

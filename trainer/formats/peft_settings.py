@@ -10,6 +10,7 @@ from typing import Any
 
 from trainer.errors import UserError
 
+_LARGEST = 2**31
 _PLAIN = re.compile(r"\^?[\w.]+\$?")
 _TYPES = {"LORA": "lora_alpha", "LOHA": "alpha", "LOKR": "alpha"}
 """PEFT's types that are read here, and the field of each that holds alpha."""
@@ -65,7 +66,8 @@ def peft_settings(config: Mapping[str, Any], where: str) -> PeftSettings:
 
 
 def _is_number(value: Any, *, positive: bool) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and (value > 0 or not positive)
+    # NaN and infinity fail the comparison.
+    return type(value) in (int, float) and abs(value) < _LARGEST and (value > 0 or not positive)
 
 
 def _pattern_problems(pattern: Any, beginning: str, *, positive: bool) -> list[str]:

@@ -73,16 +73,18 @@ def read_adapter(path: Path) -> AdapterFile:
 
 
 def _dialect(file: Opened) -> Dialect:
+    """The one dialect of all keys that are an adapter's; raises UserError where there are none or several."""
     found: dict[Dialect, str] = {}
     for key in file.entries:
-        found.setdefault(names.dialect_of(key), key)
-    if not any(taken_apart(key, names.dialect_of(key)) or foreign(key) for key in file.entries):
+        if taken_apart(key, names.dialect_of(key)) or foreign(key):
+            found.setdefault(names.dialect_of(key), key)
+    if not found:
         raise UserError(
             f"{file.path.name} holds no adapter: none of its {len(file.entries)} tensors is one of an adapter's, such as "
             f"{listed(file.entries)}; a whole checkpoint or an embedding is none."
         )
     if len(found) > 1:
-        examples = ", ".join(f"{dialect} ({key})" for dialect, key in found.items())
+        examples = ", ".join(f"{dialect} ({listed([key])})" for dialect, key in found.items())
         raise UserError(f"{file.path.name} mixes the keys of {len(found)} dialects: {examples}; convert it again.")
     return next(iter(found))
 

@@ -169,6 +169,11 @@ NO_ADAPTER: dict[str, tuple[dict[str, Tensor], str]] = {
         _lora((2, 8), (16, 2), "lora_unet_double_blocks_0_img_attn_qkv"),
         "1 modules belong to no layer of SD1.5's or SDXL's networks: lora_unet_double_blocks_0_img_attn_qkv.",
     ),
+    "a number of any length": (
+        _lora((2, 8), (16, 2), f"lora_unet_input_blocks_{'9' * 5000}_0_op"),
+        "1 modules belong to no layer of SD1.5's or SDXL's networks: lora_unet_input_blocks_99999",
+    ),
+    "a name with a line of its own": (LORA | {"x\nall is well": torch.ones(2)}, "of no known adapter: 'x\\nall is well'."),
     "two dialects": (
         LORA | {"unet.conv_in.lora_A.weight": torch.ones(2, 4, 3, 3)},
         f"mixes the keys of 2 dialects: kohya ({MODULE}.alpha), diffusers (unet.conv_in.lora_A.weight)",
@@ -224,6 +229,7 @@ CONFIGS: dict[str, tuple[str, str]] = {
     "a rank of nothing": ('{"peft_type": "LORA", "r": 0, "lora_alpha": 1}', "has r 0"),
     "an alpha of words": ('{"peft_type": "LOHA", "r": 1, "alpha": "much"}', "has alpha 'much'"),
     "an alpha that is none": ('{"peft_type": "LOHA", "r": 1, "alpha": NaN}', "has alpha nan"),
+    "a rank past all numbers": ('{"peft_type": "LORA", "r": 1' + "0" * 400 + ', "lora_alpha": 1}', "has r 10000"),
     "a pattern that takes for ever": (
         '{"peft_type": "LORA", "r": 1, "lora_alpha": 1, "rank_pattern": {"(a+)+b": 2}}',
         "has a rank_pattern for '(a+)+b', which is not the name of a layer",
