@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from trainer.adapters.lora import Lora
-from trainer.adapters.spectrum import Spectrum, spectrum_of
+from trainer.adapters.spectrum import Spectrum, norm_of, spectrum_of
 from trainer.adapters.targets import Layer
 from trainer.adapters.weights import LayerWeights
 
@@ -68,27 +68,32 @@ def to_lora(weights: LayerWeights, largest_rank: int, share: float = 1.0) -> tup
     The rank is the lowest that keeps `share` of the energy, at most `largest_rank`. down is (r, I) or (r, I, k, k), up (O, r)
     or (O, r, 1, 1), each with the root of the singular values, in fp32. A plain LoRA that keeps all is returned as it is.
     """
-    plain = isinstance(weights.kind, Lora) and "lora_mid" not in weights.tensors
+    if is_plain(weights) and share >= 1 and (weights.rank or 0) <= largest_rank:
+        return weights, Reduction(name=weights.name, rank=weights.rank or 0, whole=norm_of(weights), lost=0.0)
     spectrum = spectrum_of(weights)
-    if plain and share >= 1 and (weights.rank or 0) <= largest_rank:
-        whole = float(spectrum.values.norm())
-        return weights, Reduction(name=weights.name, rank=weights.rank or 0, whole=whole, lost=0.0)
     rank = rank_for_energy(spectrum.values, share, largest_rank)
-    reduction = Reduction(
-        name=weights.name,
-        rank=rank,
-        whole=float(spectrum.values.norm()),
-        lost=float(spectrum.values[rank:].norm()),
-    )
-    return weights.with_tensors(lora_tensors(spectrum, weights.layer, rank), alpha=float(rank)), reduction
+    tensors = lora_tensors(spectrum, weights.layer, rank)
+    return weights.with_tensors(tensors, alpha=float(rank)), reduction_of(weights.name, spectrum, rank)
+
+
+def is_plain(weights: LayerWeights) -> bool:
+    """Whether it is a LoRA without a Tucker core, which every program loads."""
+    return isinstance(weights.kind, Lora) and "lora_mid" not in weights.tensors
 
 
 def reduced(
-    layers: Sequence[LayerWeights], largest_rank: int, share: float = 1.0
+    layers: Sequence[LayerWeights], largest_rank: int, share: float = 1.0, *, largest_conv_rank: int | None = None
 ) -> tuple[list[LayerWeights], list[Reduction]]:
-    """`to_lora` of every layer, in their order."""
-    pairs = [to_lora(weights, largest_rank, share) for weights in layers]
+    """`to_lora` of every layer, in their order; convolutions wider than 1x1 can have a largest rank of their own."""
+    conv_rank = largest_rank if largest_conv_rank is None else largest_conv_rank
+    pairs = [to_lora(weights, conv_rank if weights.layer.is_spatial else largest_rank, share) for weights in layers]
     return [weights for weights, _ in pairs], [reduction for _, reduction in pairs]
+
+
+def reduction_of(name: str, spectrum: Spectrum, rank: int) -> Reduction:
+    """What a layer loses when it is cut to this rank."""
+    values = spectrum.values
+    return Reduction(name=name, rank=rank, whole=float(values.norm()), lost=float(values[rank:].norm()))
 
 
 def lora_tensors(spectrum: Spectrum, layer: Layer, rank: int) -> dict[str, Tensor]:

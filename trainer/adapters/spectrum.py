@@ -1,4 +1,4 @@
-"""The singular value decomposition of a layer's change, by the structure of its tensors.
+"""Norms and the singular value decomposition of a layer's change, by the structure of its tensors.
 
 ΔW is taken as a matrix (O, I·k·k) in fp64. It is never built where its factors are smaller:
 
@@ -46,13 +46,30 @@ class Spectrum:
 
 def spectrum_of(weights: LayerWeights) -> Spectrum:
     """Of scale · ΔW of an adapted layer, computed on the CPU, so that the device makes no difference."""
-    tensors = {name: tensor.detach().cpu().double() for name, tensor in weights.tensors.items()}
     if isinstance(weights.kind, Lokr):
-        return _of_kronecker(*sides(tensors), weights.scale)
-    left, right = weights.kind.low_rank(tensors)
-    if left.shape[1] < min(left.shape[0], right.shape[1]):
-        return of_factors(left * weights.scale, right)
-    return of_matrix(left * weights.scale @ right)
+        return _of_kronecker(*sides(_doubles(weights)), weights.scale)
+    left, right = factors_of(weights)
+    return of_factors(left, right) if _is_thin(left, right) else of_matrix(left @ right)
+
+
+def factors_of(weights: LayerWeights) -> tuple[Tensor, Tensor]:
+    """A (O, q) and B (q, I·k·k) with A · B = scale · ΔW, fp64, on the CPU."""
+    left, right = weights.kind.low_rank(_doubles(weights))
+    return left * weights.scale, right
+
+
+def norm_of(weights: LayerWeights) -> float:
+    """Frobenius norm of scale · ΔW."""
+    if isinstance(weights.kind, Lokr):
+        small, large = sides(_doubles(weights))
+        return abs(weights.scale) * float(small.norm() * large.norm())
+    return _norm(*factors_of(weights))
+
+
+def distance(first: LayerWeights, second: LayerWeights) -> float:
+    """Frobenius norm of the difference of two changes of the same layer."""
+    (left, right), (other_left, other_right) = factors_of(first), factors_of(second)
+    return _norm(torch.cat([left, -other_left], dim=1), torch.cat([right, other_right]))
 
 
 def of_factors(left: Tensor, right: Tensor) -> Spectrum:
@@ -84,6 +101,23 @@ def _of_kronecker(small: Tensor, large: Tensor, scale: float) -> Spectrum:
         return left if scale >= 0 else -left, right
 
     return Spectrum(_significant(values), vectors)
+
+
+def _doubles(weights: LayerWeights) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().double() for name, tensor in weights.tensors.items()}
+
+
+def _is_thin(left: Tensor, right: Tensor) -> bool:
+    """Whether the factors are smaller than their product on either side."""
+    return left.shape[1] < min(left.shape[0], right.shape[1])
+
+
+def _norm(left: Tensor, right: Tensor) -> float:
+    """Of left (O, q) · right (q, N)."""
+    if not _is_thin(left, right):
+        return float((left @ right).norm())
+    cores = [torch.linalg.qr(side, mode="r").R for side in (left, right.T)]
+    return float((cores[0] @ cores[1].T).norm())
 
 
 def _significant(values: Tensor) -> Tensor:

@@ -74,9 +74,9 @@ def resize(
     limits = _limits(rank, conv_rank, keep)
     if limits is None:
         raise typer.BadParameter("give --rank N, --keep SHARE, or both.")
-    from trainer.tools.resize import resize as tool
+    from trainer.tools.convert import convert as tool
 
-    tool(adapter, out, limits, precision=dtype, force=force)
+    tool(adapter, out, "kohya", limits=limits, precision=dtype, force=force, tool="resize")
 
 
 @app.command()
