@@ -257,14 +257,15 @@ def test_a_folder_without_an_adapter(tmp_path: Path) -> None:
     assert "holds no adapter_model.safetensors" in str(refusal(tmp_path))
 
 
-def _zipped(path: Path, **options: object) -> None:
-    with zipfile.ZipFile(path, "w", **options) as archive:
-        archive.writestr("unet/adapter_model.safetensors", bytes(10_000))
+def _deflated(path: Path, size: int) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("unet/adapter_model.safetensors", bytes(size))
 
 
 ZIPS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no zip": (lambda path: path.write_bytes(b"PK\x03\x04"), "is no sound zip"),
-    "a bomb": (lambda path: _zipped(path, compression=zipfile.ZIP_DEFLATED), "only uncompressed zips are read"),
+    "a bomb": (lambda path: _deflated(path, 10_000), "only uncompressed zips are read"),
+    "a small one that is compressed": (lambda path: _deflated(path, 10), "only uncompressed zips are read"),
     "a pickle": (lambda path: path.write_bytes(pickled()), "'archive/data.pkl', which does not belong to an adapter"),
     "a way out": (lambda path: packed({"../evil.json": b"{}"}, path), "'../evil.json', which does not belong"),
     "a root": (lambda path: packed({"/evil.json": b"{}"}, path), "'/evil.json', which does not belong"),
