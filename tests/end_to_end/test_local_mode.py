@@ -92,12 +92,18 @@ def test_photographs_become_an_adapter_that_diffusers_loads(
     assert set(files) == {
         v1.ADAPTER_FORMAT_KOHYA,
         v1.ADAPTER_FORMAT_DIFFUSERS,
+        v1.ADAPTER_FORMAT_PEFT,
         v1.ADAPTER_FORMAT_CONTACT_SHEET,
         v1.ADAPTER_FORMAT_REPORT,
     }
     for format_, file in files.items():
         path = service.client.download_adapter(adapter.name, tmp_path, format=format_)
-        assert path.stat().st_size == file.size_bytes
+        if format_ == v1.ADAPTER_FORMAT_PEFT:  # unpacked
+            assert {folder.name for folder in path.iterdir()} == {"unet", "text_encoder"}
+        else:
+            assert path.stat().st_size == file.size_bytes
+    uploaded = service.client.upload_adapter(tmp_path / "photographs.safetensors")
+    assert (uploaded.rank, uploaded.tensors_sha256) == (adapter.rank, adapter.tensors_sha256)
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(models / "tiny256", safety_checker=None)
