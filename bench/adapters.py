@@ -3,7 +3,7 @@
     python bench/adapters.py [--workers 2]
 
 The protocol is docs/decisions/0009-adapter-types-measured.md. Every training and every judgement is kept in build/bench, so that
-a stopped run goes on where it was. Prints its tables as Markdown.
+a stopped run goes on where it was. Prints its tables as Markdown, and draws build/bench/adapter-types.png.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.adapter_types import HIGH_RANK, JOINT, ROWS, SEEDS, TUNING_SEED, Resu
 from bench.pool import workers
 from bench.shapes import OUT, Trial
 
-COST_FILE = OUT / "adapter-cost.json"
+COST_FILE, PICTURE = OUT / "adapter-cost.json", OUT / "adapter-types.png"
 
 console = Console(width=160, highlight=False)
 
@@ -83,6 +83,15 @@ def scored(pool: Executor, rows: Sequence[Row], rates: Mapping[str, float]) -> d
     return {row.name: [results[trials[row.name, seed]] for seed in SEEDS] for row in rows}
 
 
+def draw_pictures(rows: Sequence[Row], rates: Mapping[str, float]) -> None:
+    """What the first scored seed draws with each adapter."""
+    from bench.adapter_pictures import Strip, comparison
+
+    folders = {row.title: row.trial(rates[row.name], SEEDS[0]).folder() for row in rows}
+    strips = [Strip(title, folder / "judgement.png") for title, folder in folders.items()]
+    comparison([Strip("the base alone", OUT / "base.png"), *strips]).save(PICTURE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2, help="trainings beside each other, one thread each")
@@ -94,6 +103,7 @@ def main() -> None:
         results |= scored(pool, HIGH_RANK, rates)
     with workers(1, OUT / "bench.log") as alone:
         alone.submit(cost_of, (*ROWS, *HIGH_RANK)).result()
+    draw_pictures((*ROWS, *HIGH_RANK), rates)
     console.print(quality_table((*ROWS, *HIGH_RANK), results, rates))
     console.print(cost_table((*ROWS, *HIGH_RANK), json.loads(COST_FILE.read_text())))
 

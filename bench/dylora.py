@@ -3,7 +3,7 @@
     python bench/dylora.py [--workers 2]
 
 The protocol is docs/decisions/0010-dylora-at-half-rank.md; trainings that `bench/adapters.py` has done are not done again. Prints
-its tables as Markdown, and draws docs/images/dylora-by-rank.png.
+its tables as Markdown.
 """
 
 from __future__ import annotations
