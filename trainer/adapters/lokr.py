@@ -173,6 +173,7 @@ def _within(x: Tensor, parts: int, tensors: Tensors, layer: Layer, scale: float)
 
 
 def _small(tensors: Tensors) -> Tensor:
+    """W1. It is built even where it is a product: so small a matrix is applied faster than two thin ones."""
     return tensors["lokr_w1"] if "lokr_w1" in tensors else tensors["lokr_w1_a"] @ tensors["lokr_w1_b"]
 
 
