@@ -33,9 +33,12 @@ def extract(
     check_free(out, force=force)
     after, before = open_base(tuned), open_base(base)
     chosen = _chosen(after, before, targets)
+    console = Console(stderr=True)
     found = [
         layer
-        for network, path in track(chosen, "Extracting", console=Console(stderr=True), transient=True)
+        for network, path in track(
+            chosen, "Extracting", console=console, transient=True, disable=not console.is_terminal
+        )
         if (layer := _extracted(after, before, network, path, limits)) is not None
     ]
     if not found:

@@ -76,10 +76,15 @@ def _sentence(entry: object) -> str:
     if not isinstance(entry, dict):
         return f"{HISTORY} says: {entry}"
     inputs, options = entry.get("inputs"), entry.get("options")
-    names = [name for one in inputs or () if isinstance(one, dict) for name in one.get("sha256", {})]
+    names = [name for one in _listed(inputs) if isinstance(one, dict) for name in _listed(one.get("sha256"))]
     told = [f"{name} {value}" for name, value in options.items()] if isinstance(options, dict) else []
-    of = f" of {', '.join(names)}" if names else ""
+    of = f" of {', '.join(map(str, names))}" if names else ""
     return f"Made by {entry.get('tool')}{of}: {', '.join(told)}."
+
+
+def _listed(value: object) -> list[object]:
+    """The entries of a list or the keys of an object; none of anything else."""
+    return list(value) if isinstance(value, list | dict) else []
 
 
 def _entries(text: str) -> list[object]:
