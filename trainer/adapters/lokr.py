@@ -59,7 +59,7 @@ class Lokr:
         read, written = places(x, layer)
         if large_is_first(
             small=(o1, i1),
-            large=_large_multiplications(tensors, read, written),
+            large=written * sum(tensor.numel() for name, tensor in tensors.items() if not name.startswith("lokr_w1")),
             entering=read * layer.inputs // i1,
             leaving=written * layer.outputs // o1,
         ):
@@ -146,13 +146,6 @@ def large_is_first(*, small: tuple[int, int], large: int, entering: int, leaving
     """
     o1, i1 = small
     return i1 * large + leaving * o1 * i1 <= entering * o1 * i1 + o1 * large
-
-
-def _large_multiplications(tensors: Tensors, read: int, written: int) -> int:
-    """On one part: each number of W2's tensors once at each place. Before a Tucker core those are the places that are read."""
-    counts = {name: tensor.numel() for name, tensor in tensors.items() if not name.startswith("lokr_w1")}
-    before = counts.pop("lokr_w2_b") if "lokr_t2" in counts else 0
-    return before * read + sum(counts.values()) * written
 
 
 def _across(x: Tensor, small: Tensor) -> Tensor:
