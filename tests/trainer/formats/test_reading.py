@@ -57,8 +57,23 @@ def test_kohya(case: str, draw: Draw, read: Callable[..., AdapterFile]) -> None:
     assert (file.dialect, file.family, file.notes) == ("kohya", "sd15", ())
     assert file.metadata == {"ss_seed": "7"}
     assert_same_change(file.layers, layers)
-    expected = {layer.name: (layer.alpha, set(layer.tensors)) for layer in layers}
-    assert {layer.name: (layer.alpha, set(layer.tensors)) for layer in file.layers} == expected
+    assert {layer.name: set(layer.tensors) for layer in file.layers} == {
+        layer.name: set(layer.tensors) for layer in layers
+    }
+
+
+def test_kohya_states_one_alpha_for_all_layers_that_diffusers_may_take_for_attention(
+    draw: Draw, read: Callable[..., AdapterFile]
+) -> None:
+    layers = draw()
+    stated = {layer.name: layer.alpha for layer in read(kohya.tensors(layers, torch.float32)).layers}
+    wider = {layer.name: layer.alpha for layer in layers if layer.layer.is_spatial}
+    assert {name: stated[name] for name in wider} == wider, "convolutions have alphas of their own"
+    others: dict[str, set[float]] = {"unet": set(), "text_encoder": set()}
+    for name in stated.keys() - wider.keys():
+        others[name.partition(".")[0]].add(stated[name])
+    assert [len(alphas) for alphas in others.values()] == [1, 1]
+    assert len({layer.alpha for layer in layers if layer.name not in wider}) > 1, "else it proves nothing"
 
 
 @pytest.mark.parametrize("case", KINDS_AND_OPTIONS)
