@@ -49,7 +49,7 @@ def spectrum_of(weights: LayerWeights) -> Spectrum:
     if isinstance(weights.kind, Lokr):
         return _of_kronecker(*sides(_doubles(weights)), weights.scale)
     left, right = factors_of(weights)
-    return of_factors(left, right) if _is_thin(left, right) else of_matrix(left @ right)
+    return of_factors(left, right) if _is_thin(left, right) else of_matrix(_whole(weights))
 
 
 def factors_of(weights: LayerWeights) -> tuple[Tensor, Tensor]:
@@ -63,13 +63,19 @@ def norm_of(weights: LayerWeights) -> float:
     if isinstance(weights.kind, Lokr):
         small, large = sides(_doubles(weights))
         return abs(weights.scale) * float(small.norm() * large.norm())
-    return _norm(*factors_of(weights))
+    left, right = factors_of(weights)
+    return _norm(left, right) if _is_thin(left, right) else float(_whole(weights).norm())
 
 
 def distance(first: LayerWeights, second: LayerWeights) -> float:
     """Frobenius norm of the difference of two changes of the same layer."""
-    (left, right), (other_left, other_right) = factors_of(first), factors_of(second)
-    return _norm(torch.cat([left, -other_left], dim=1), torch.cat([right, other_right]))
+    # The factors of a Kronecker product can be as large as the product.
+    if not any(isinstance(weights.kind, Lokr) for weights in (first, second)):
+        (left, right), (other_left, other_right) = factors_of(first), factors_of(second)
+        both = torch.cat([left, -other_left], dim=1), torch.cat([right, other_right])
+        if _is_thin(*both):
+            return _norm(*both)
+    return float((_whole(first) - _whole(second)).norm())
 
 
 def of_factors(left: Tensor, right: Tensor) -> Spectrum:
@@ -112,10 +118,13 @@ def _is_thin(left: Tensor, right: Tensor) -> bool:
     return left.shape[1] < min(left.shape[0], right.shape[1])
 
 
+def _whole(weights: LayerWeights) -> Tensor:
+    """scale · ΔW as a matrix, fp64, on the CPU."""
+    return weights.delta(torch.float64).cpu().flatten(1)
+
+
 def _norm(left: Tensor, right: Tensor) -> float:
-    """Of left (O, q) · right (q, N)."""
-    if not _is_thin(left, right):
-        return float((left @ right).norm())
+    """Of left (O, q) · right (q, N), for q below O and N."""
     cores = [torch.linalg.qr(side, mode="r").R for side in (left, right.T)]
     return float((cores[0] @ cores[1].T).norm())
 
