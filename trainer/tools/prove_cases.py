@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from trainer.adapters.dylora import Mode
 from trainer.adapters.mathematics import kaiming_uniform, normal
 from trainer.adapters.plan import LayerPlan, plan_layers
 from trainer.adapters.targets import Layer
@@ -85,8 +86,8 @@ def _lokr(rank: int, factor: int, *, full: bool = False, both: bool = False, tuc
     return replace(_sized(rank, rank / 2), type="lokr", tucker=tucker, lokr=lokr)
 
 
-def _dylora(mode: str) -> AdapterConfig:
-    return replace(PLAIN, type="dylora", dylora=DyloraConfig(unit=4, mode="joint" if mode == "joint" else "frozen"))
+def _dylora(mode: Mode) -> AdapterConfig:
+    return replace(PLAIN, type="dylora", dylora=DyloraConfig(unit=4, mode=mode))
 
 
 _LOCON = replace(PLAIN, type="locon", conv_rank=8, conv_alpha=2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -35,6 +36,15 @@ SIZES = {
     "LoKr, small one decomposed": ("lokr", Size(rank=1, alpha=2, decompose_both=True)),
     "LoKr, Tucker": ("lokr", Size(rank=2, alpha=1, tucker=True)),
 }
+
+
+ALL = [
+    pytest.param(kind, layer, size, id=f"{option}: {name}")
+    for name, layer in LAYERS.items()
+    for option, (kind, size) in SIZES.items()
+    if layer.is_spatial or not size.tucker
+]
+"""Kind, layer and size of each option on each layer that has it."""
 
 
 def first(kind: str, layer: Layer, size: Size) -> dict[str, Tensor]:
