@@ -28,7 +28,9 @@ def print_account(layers: Sequence[LayerWeights], reductions: Sequence[Reduction
 def print_written(out: Path, format_: Format, precision: Precision, after: Sequence[Reduction]) -> None:
     """The last lines: what was written, and how far it is from what was wanted, read back and measured."""
     files = [out] if out.is_file() else [path for path in out.rglob("*") if path.is_file()]
-    say(f"{out}: {format_}, {precision}, {len(after)} layers, {size(sum(file.stat().st_size for file in files))}")
+    ranks = span(reduction.rank or None for reduction in after)
+    total = size(sum(file.stat().st_size for file in files))
+    say(f"{out}: {format_}, {precision}, {len(after)} layers of rank {ranks}, {total}")
     worst = max(after, key=lambda reduction: reduction.error)
     say(
         f"Read back, its change differs by {share(relative_error(after))} in norm, of a layer by at most "

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from trainer.config import Targets
-from trainer.errors import TrainerError, UserError
+from trainer.errors import StorageFailed, TrainerError, UserError
 from trainer.tools.options import UNBOUNDED, Format, Limits, Precision, weighted
 
 TRACEBACK_VARIABLE = "LORAMILL_TRACEBACK"
@@ -175,6 +175,9 @@ def run_tool(arguments: list[str]) -> int:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)
         return int(error.exit_code)
+    except OSError as error:
+        print(f"Error: The system refused to read or write: {error}.", file=sys.stderr)
+        return int(StorageFailed.exit_code)
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

@@ -17,7 +17,7 @@ from trainer.formats.reading import read_adapter
 from trainer.tools.groups import grouped, part_of
 from trainer.tools.history import HISTORY, digests, sentences
 from trainer.tools.meanings import meaning, shown, tells_of_the_data
-from trainer.tools.printing import print_table, say, size, span
+from trainer.tools.printing import print_lines, print_table, say, size, span
 from trainer.tools.writing import DTYPES
 
 _HASHES = ("sshs_model_hash", "modelspec.hash_sha256")
@@ -156,7 +156,7 @@ def _print(inspection: Inspection) -> None:
         "hash of the content": right[inspection.stated_hash_is_right],
         "tells of the data": ", ".join(inspection.tells_of_the_data) or "no captions, tags or folder names",
     }
-    print_table(("", ""), lines.items(), numbers_from=2)
+    print_lines(lines)
     for note in inspection.notes:
         say(f"Note: {note}")
     print()

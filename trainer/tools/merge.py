@@ -40,7 +40,8 @@ def merge(
     for file, part in zip(files, parts, strict=True):
         ranks = span(layer.rank for layer in file.layers)
         say(f"{part.weight:g} x {file.path}: {len(file.layers)} layers, rank {ranks}")
-    print_account(whole, account)
+    if limits is not None:
+        print_account(whole, account)
     print_written(out, "kohya", precision, account)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,13 @@ _UNBOUNDED_WIDTH = 10_000
 
 def say(sentence: str) -> None:
     print(printable(sentence))
+
+
+def print_lines(lines: Mapping[str, str]) -> None:
+    """One thing's properties, by name."""
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        say(f"{name:<{width}}   {text}")
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers_from: int) -> None:

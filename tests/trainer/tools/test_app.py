@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.trainer.tools.conftest import Tool, layers_of_kind, names_in, put
-from trainer.tools import convert
+from trainer.tools import convert, writing
 
 HELP = """
 import sys
@@ -108,3 +109,17 @@ def test_a_bug_is_told_as_ours(
     ended = tool("convert", path, "--to", "kohya", "--out", tmp_path / "out.safetensors")
     assert ended.code == 1
     assert "An error in Loramill: ZeroDivisionError: of all things." in ended.err
+
+
+def test_a_full_disk_is_told(
+    tool: Tool, monkeypatch: pytest.MonkeyPatch, unet: torch.nn.Module, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "out.safetensors")
+
+    monkeypatch.setattr(writing, "write", full)
+    path = put(tmp_path / "a.safetensors", layers_of_kind(unet))
+    ended = tool("convert", path, "--to", "kohya", "--out", tmp_path / "out.safetensors")
+    assert (ended.code, ended.out) == (69, "")
+    assert "No space left on device: 'out.safetensors'" in ended.err
+    assert names_in(tmp_path) == ["a.safetensors"]
