@@ -84,8 +84,9 @@ def test_dylora_draws_one_rank_for_all_layers_by_the_step_alone() -> None:
 
 @pytest.mark.parametrize("behaviour", [Behaviour(dropout=0.5), Behaviour(rank_dropout=0.5)], ids=["input", "rank"])
 def test_dropout_is_for_training(behaviour: Behaviour) -> None:
+    torch.manual_seed(0)
     module = one(behaviour)
-    assert not torch.equal(module(X), module(X))
+    assert any(not torch.equal(module(X), module(X)) for _ in range(20))
     module.eval()
     assert torch.equal(module(X), module(X))
     torch.testing.assert_close(module(X), module.base_layer(X) + X @ module.weights.delta().T, rtol=1e-4, atol=1e-4)
