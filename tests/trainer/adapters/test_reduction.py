@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.adapters.kinds import KINDS
 from trainer.adapters.mathematics import Size
 from trainer.adapters.reduction import kept_energy, rank_for_energy, reduced, relative_error, to_lora
-from trainer.adapters.spectrum import of_matrix, spectrum_of
+from trainer.adapters.spectrum import distance, norm_of, of_matrix, spectrum_of
 from trainer.adapters.targets import Layer
 from trainer.adapters.weights import LayerWeights
 from trainer.draws import generator
@@ -91,6 +91,16 @@ def test_the_result_is_a_plain_lora_of_strength_1_with_its_values_split_evenly(w
     assert (down.shape, up.shape) == ((rank, layer.inputs, *(layer.kernel or ())), (layer.outputs, rank, *point))
     assert (down.dtype, up.dtype, plain.alpha, plain.scale) == (torch.float32, torch.float32, rank, 1)
     assert torch.allclose(down.flatten(1).norm(dim=1), up.flatten(1).norm(dim=0), rtol=1e-5)
+
+
+def test_norm_and_distance_are_those_of_the_whole_matrices(weights: LayerWeights) -> None:
+    norm = float(matrix(weights).norm())
+    assert norm_of(weights) == pytest.approx(norm, rel=1e-9)
+    other, _ = to_lora(weights, 1)
+    moved = other.with_tensors({**other.tensors, "lora_up": other.tensors["lora_up"] + 0.1}, alpha=-0.5)
+    for one in (moved, weights):
+        expected = float((matrix(weights) - matrix(one)).norm())
+        assert distance(weights, one) == pytest.approx(expected, rel=1e-9, abs=1e-9 * norm)
 
 
 def test_a_plain_lora_that_is_small_enough_stays_as_it_is() -> None:
