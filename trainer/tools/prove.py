@@ -7,8 +7,8 @@ Of each type, kind of layer and option:
 - gradient: of every trained tensor and of the input against central differences, fp64, at numbers spread over each tensor, the
   largest difference by the largest gradient of the tensor;
 - bf16: what a merge in bf16 loses of the output, measured as the first two;
-- time: of forward and backward pass of the layer, by that of a plain LoRA of rank 16 on the same layer, each the shortest of
-  several that take turns.
+- time: of the processor, for forward and backward pass of the layer, by that of a plain LoRA of rank 16 on the same layer, each
+  the shortest of several that take turns.
 
 One step of DyLoRA is proven at the rank that it drew, against that rank's own file.
 """
@@ -130,15 +130,15 @@ def _from_file(module: AdaptedLayer, weights: LayerWeights) -> AdaptedLayer:
 
 
 def _time_ratio(module: nn.Module, plain: nn.Module, x: Tensor) -> float:
-    """Of forward and backward pass; the two take turns, so that what else runs on the machine meets both."""
+    """Of forward and backward pass, in processor time; the two take turns, so that what else the machine does meets both."""
     times: dict[nn.Module, list[float]] = {module: [], plain: []}
     gradient = torch.ones_like(module(x))
     while len(times[plain]) < _LEAST_ROUNDS or sum(times[plain]) + sum(times[module]) < _SECONDS:
         for one, its_times in times.items():
             leaf = x.clone().requires_grad_()
-            start = time.perf_counter()
+            start = time.process_time()
             one(leaf).backward(gradient)
-            its_times.append(time.perf_counter() - start)
+            its_times.append(time.process_time() - start)
     return min(times[module]) / min(times[plain])
 
 
