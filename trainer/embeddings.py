@@ -14,7 +14,7 @@ from trainer.families.base import Base
 class Words:
     """Embeddings of captions, (B, T, D), on the device.
 
-    With a frozen encoder every caption is encoded once, alone, so that its numbers do not depend on its neighbours.
+    What the frozen encoder makes of a caption is made once, of it alone, so that its numbers do not depend on its neighbours.
     """
 
     def __init__(self, base: Base, cache: Cache, *, encoder_digest: str, fingerprint: str, trained: bool) -> None:
@@ -23,9 +23,7 @@ class Words:
         self._known: dict[str, Tensor] = {}
 
     def prepare(self, captions: Iterable[str], progress: Callable[[int, int], None]) -> None:
-        """Encodes captions ahead of training, through the cache."""
-        if self._trained:
-            return
+        """Has the base encode captions ahead of training, through the cache. Call it while no adapter is in the base."""
         wanted = sorted(set(captions) - set(self._known))
         for done, caption in enumerate(wanted):
             progress(done, len(wanted))
@@ -36,6 +34,10 @@ class Words:
         """Embeddings of these captions; differentiable where the text encoder is trained."""
         if self._trained:
             return self._base.encode_captions(captions)
+        return self.of_base(captions)
+
+    def of_base(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings by the base alone: of captions that were prepared, or else while its adapters are off."""
         return torch.stack([self._frozen(caption) for caption in captions])
 
     @torch.no_grad()

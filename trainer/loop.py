@@ -176,7 +176,7 @@ def prior_losses(training: Training, batch: Batch) -> Tensor:
     base = training.base
     noisy = add_noise(batch.latents, batch.eps, base.alphas_cumprod[batch.timesteps])
     with torch.no_grad(), training.adapter.off():
-        wanted = base.predict(noisy, batch.timesteps, training.words.of(batch.captions))
+        wanted = base.predict(noisy, batch.timesteps, training.words.of_base(batch.captions))
     prediction = base.predict(noisy, batch.timesteps, training.words.of(batch.captions))
     return squared_error(prediction, wanted)
 

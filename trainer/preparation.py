@@ -111,8 +111,8 @@ class Preparation:
             trained=config.text_encoder.train,
         )
         captions = {caption for example in reading.examples for caption in captions_of(config, example)}
-        captions |= set(config.prior.captions) if config.prior else set()
-        words.prepare(captions, self.progress("encoding captions"))
+        known = set(config.prior.captions) if config.prior else set()
+        words.prepare(known if config.text_encoder.train else captions | known, self.progress("encoding captions"))
         prior = self._prior(base, fingerprint)
         order = self._order(reading)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
@@ -134,7 +134,7 @@ class Preparation:
             steps=steps,
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )
-        return training, adapter, _token_warnings(base, captions)
+        return training, adapter, _token_warnings(base, captions | known)
 
     def _beginnings(self, base: Base) -> list[Beginning]:
         path = fetch_initial_adapter(self.record.assignment, self.work / "initial")

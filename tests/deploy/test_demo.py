@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deploy.examples.demo import dataset, demo, measure
-from deploy.examples.demo.measure import Numbers, Shares
+from deploy.examples.demo.measure import Accuracy, Numbers, Shares
 from loramill import v1
 from loramill.spec import read_spec
 from trainer.builtin.shapes import draw
@@ -58,8 +58,7 @@ def test_the_job_says_what_the_demo_measures() -> None:
 
 
 GOOD = Numbers(
-    judge_drawn=0.998,
-    judge_reconstructed=0.985,
+    judge=Accuracy(drawn=0.998, reconstructed=0.985),
     new_before=Shares(0.0, 0.0),
     new_after=Shares(0.97, 0.95),
     known_before=Shares(0.99, 0.97),
@@ -71,7 +70,8 @@ GOOD = Numbers(
     ("change", "complaint"),
     [
         ({}, None),
-        ({"judge_reconstructed": 0.97}, "judge"),
+        ({"judge": Accuracy(drawn=0.998, reconstructed=0.97)}, "judge"),
+        ({"judge": Accuracy(drawn=0.97, reconstructed=0.985)}, "judge"),
         ({"new_before": Shares(0.11, 0.0)}, "before training"),
         ({"new_after": Shares(0.79, 0.79)}, "after training"),
         ({"known_after": Shares(0.93, 0.93)}, "lost 6.0 points"),

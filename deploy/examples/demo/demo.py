@@ -13,10 +13,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # trainer and service are not installed
 
@@ -26,12 +28,15 @@ from rich.table import Table
 from deploy.examples.demo.local_service import ROOT, DemoError, LocalService, local_service, short
 
 if TYPE_CHECKING:
-    from deploy.examples.demo.measure import Numbers
+    from deploy.examples.demo.measure import Accuracy, Drawn, Measuring, Numbers
 
 OUT = ROOT / "build" / "demo"
+SHEET = OUT / "contact-sheet.png"
 BASE = ROOT / "trainer" / "builtin" / "shapes" / "base"
 JOB_FILE = Path(__file__).with_name("job.yaml")
 TAG = "lumi"
+
+T = TypeVar("T")
 
 console = Console(highlight=False)
 
@@ -85,6 +90,52 @@ def fresh_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+class Stopped(Exception):
+    """Nobody waits for this work any more."""
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[Callable[[], None]], T]) -> Iterator[Future[T]]:
+    """Does the work in a thread beside the block; leaving the block ends it, at the next call of what it is given."""
+    left = threading.Event()
+
+    def stop_if_left() -> None:
+        if left.is_set():
+            raise Stopped
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            yield pool.submit(work, stop_if_left)
+        finally:
+            left.set()
+
+
+def measure_before(between: Callable[[], None]) -> tuple[Measuring, Accuracy, Drawn]:
+    """All that needs no adapter, on one core: the trainer is busy on another."""
+    import torch
+
+    from deploy.examples.demo.measure import Measuring
+
+    torch.set_num_threads(1)  # of this thread
+    measuring = Measuring(BASE, TAG)
+    return measuring, measuring.accuracy(), measuring.before(between)
+
+
+def measure_after(adapter: Path, measuring: Measuring, accuracy: Accuracy, before: Drawn) -> Numbers:
+    """All numbers; the contact sheet is written too."""
+    from deploy.examples.demo.measure import Numbers, sheet
+
+    after = measuring.after(adapter)
+    sheet(measuring, before, after).save(SHEET)
+    return Numbers(
+        judge=accuracy,
+        new_before=before.new.shares,
+        new_after=after.new.shares,
+        known_before=before.known.shares,
+        known_after=after.known.shares,
+    )
+
+
 def print_numbers(numbers: Numbers) -> None:
     table = Table(title="What is drawn as asked, of 100", title_justify="left", title_style="bold")
     for heading in ("", "before", "after", "must be"):
@@ -98,8 +149,8 @@ def print_numbers(numbers: Numbers) -> None:
     for title, before, after, bound in pairs:
         table.add_row(title, f"{100 * before:.1f}", f"{100 * after:.1f}", bound)
     table.add_section()
-    table.add_row("the judge, on drawn pictures", f"{100 * numbers.judge_drawn:.1f}", "", "at least 98")
-    table.add_row("… seen through the VAE", f"{100 * numbers.judge_reconstructed:.1f}", "", "at least 98")
+    table.add_row("the judge, on drawn pictures", f"{100 * numbers.judge.drawn:.1f}", "", "at least 98")
+    table.add_row("… seen through the VAE", f"{100 * numbers.judge.reconstructed:.1f}", "", "at least 98")
     console.print(table)
     console.print(numbers.explanation(), style="dim")
 
@@ -113,16 +164,14 @@ def main() -> int:
         running.enter_context(fresh_folder(OUT))
         with clock.part("Start the service"):
             service = running.enter_context(local_service(OUT / "data", OUT / "service.log", console))
+        drawing = running.enter_context(beside(measure_before))
         folder = train_adapter(service, clock)
-    with clock.part("Measure"):
-        from deploy.examples.demo.measure import measure
-
-        adapter, sheet = folder / f"{TAG}.safetensors", OUT / "contact-sheet.png"
-        numbers, picture = measure(BASE, adapter, TAG)
-        picture.save(sheet)
-        print_numbers(numbers)
+        adapter = folder / f"{TAG}.safetensors"
+        with clock.part("Measure"):
+            numbers = measure_after(adapter, *drawing.result())
+            print_numbers(numbers)
     console.print()
-    for title, path in {"Adapter": adapter, "Contact sheet": sheet, "Report": folder / "report.html"}.items():
+    for title, path in {"Adapter": adapter, "Contact sheet": SHEET, "Report": folder / "report.html"}.items():
         console.print(f"{title:14} {short(path)}", soft_wrap=True)
     console.print(f"\n{clock}", style="dim")
     failures = numbers.failures()

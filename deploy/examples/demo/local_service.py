@@ -28,17 +28,23 @@ class DemoError(Exception):
 class LocalService:
     """The service on a port and a data folder of its own. What is run is printed first, so that a reader can do the same."""
 
-    def __init__(self, data: Path, log: Path, console: Console) -> None:
+    def __init__(self, data: Path, log: Path, console: Console, *options: str) -> None:
         self.address = f"127.0.0.1:{_free_port()}"
         self.log = log
         self._console = console
         self._job: str | None = None
         ports = ["--port", self.address.rpartition(":")[2], "--metrics-port", str(_free_port())]
-        command = [sys.executable, "-m", "service", "--local", *ports, "--data", short(data)]
-        self._say(f"$ python {shlex.join(command[1:])} > {short(log)} &")
+        command = [sys.executable, "-m", "service", "--local", *ports, "--data", short(data), *options]
+        # A second thread makes a trainer of so small a model no faster. One leaves the other core free, and makes the same
+        # adapter whatever the number of cores.
+        more = {"LORAMILL_TRAINER_THREADS": "1"}
+        said = shlex.join([*(f"{name}={value}" for name, value in more.items()), "python", *command[1:]])
+        self._say(f"$ {said} > {short(log)} &")
         with log.open("wb") as file:
             # In a session of its own, so that Ctrl-C reaches the demo alone, which then ends things in order.
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, env={**os.environ, **more}, stdout=file, stderr=file, start_new_session=True
+            )
 
     def wait_until_serving(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -97,9 +103,9 @@ class LocalService:
 
 
 @contextlib.contextmanager
-def local_service(data: Path, log: Path, console: Console) -> Iterator[LocalService]:
+def local_service(data: Path, log: Path, console: Console, *options: str) -> Iterator[LocalService]:
     """A service that answers; it and what it started end with the block, however that ends."""
-    service = LocalService(data, log, console)
+    service = LocalService(data, log, console, *options)
     try:
         service.wait_until_serving()
         yield service

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from deploy.examples.demo import dataset
 from trainer.builtin.shapes import draw, scoring
-from trainer.builtin.shapes.judge import Verdict, load_judge
+from trainer.builtin.shapes.judge import load_judge
 from trainer.builtin.shapes.wishes import Wish, wishes
 from trainer.report.contact_sheet import SheetRow, contact_sheet
 
@@ -32,14 +34,20 @@ class Shares:
     """They show it in the colour that was asked for."""
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """How often the judge names shape and colour, 0 to 1, over all shapes."""
+
+    drawn: float
+    reconstructed: float
+    """After the base's VAE has encoded and decoded the picture."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
     """All that the demo states."""
 
-    judge_drawn: float
-    """How often the judge names shape and colour, 0 to 1, over all shapes."""
-    judge_reconstructed: float
-    """The same after the base's VAE has encoded and decoded the picture."""
+    judge: Accuracy
     new_before: Shares
     new_after: Shares
     known_before: Shares
@@ -47,7 +55,7 @@ class Numbers:
 
     def failures(self) -> list[str]:
         """What did not come out as it must, a sentence each."""
-        judge = min(self.judge_drawn, self.judge_reconstructed)
+        judge = min(self.judge.drawn, self.judge.reconstructed)
         lost = self.known_before.shape - self.known_after.shape
         before, after = self.new_before.shape, self.new_after.shape
         found = [
@@ -68,67 +76,96 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Asked:
-    """Prompts, what they ask for and what was drawn for them."""
+    """A prompt, and what it should give."""
 
-    wishes: Sequence[Wish]
-    prompts: Sequence[str]
-    before: torch.Tensor
+    wish: Wish
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pictures for some prompts, and what the judge makes of them."""
+
+    pictures: torch.Tensor
     """(N, 3, SIZE, SIZE), in [0, 1]."""
-    after: torch.Tensor
-
-    def row(self, number: int) -> SheetRow:
-        label = f"“{self.prompts[number]}”, seed {self.wishes[number].seed}"
-        return SheetRow(label, _image(self.before[number]), _image(self.after[number]))
+    shares: Shares
 
 
-def measure(base: Path, adapter: Path, tag: str) -> tuple[Numbers, Image.Image]:
-    """The numbers, and a sheet of some of the pictures that they are counted over."""
-    judge, pipeline = load_judge(), scoring.load_pipeline(base)
-    accuracy = scoring.judge_accuracy(judge, pipeline.vae, JUDGE_PICTURES)
-    new = wishes([dataset.SHAPE], NEW_PROMPTS, first_seed=1000)
-    known = wishes(KNOWN, KNOWN_PROMPTS, first_seed=2000)
-    asked = [*new, *known]
-    prompts = [f"{tag}, {dataset.words(wish.color, wish.background)}" for wish in new] + [
-        wish.prompt() for wish in known
-    ]
-    seeds = [wish.seed for wish in asked]
-    before = scoring.sample(pipeline, prompts, seeds)
-    pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
-    after = scoring.sample(pipeline, prompts, seeds)
-    shares = [_shares(asked, judge.verdicts(pictures), len(new)) for pictures in (before, after)]
-    numbers = Numbers(
-        judge_drawn=_mean(accuracy["drawn"].values()),
-        judge_reconstructed=_mean(accuracy["reconstructed"].values()),
-        new_before=shares[0][0],
-        new_after=shares[1][0],
-        known_before=shares[0][1],
-        known_after=shares[1][1],
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures for all prompts."""
+
+    new: Part
+    known: Part
+
+
+class Measuring:
+    """The same prompts and seeds, drawn and judged without and with an adapter."""
+
+    def __init__(self, base: Path, tag: str) -> None:
+        self._base, self._judge = base, load_judge()
+        self.new = [
+            Asked(wish, f"{tag}, {dataset.words(wish.color, wish.background)}")
+            for wish in wishes([dataset.SHAPE], NEW_PROMPTS, first_seed=1000)
+        ]
+        self.known = [Asked(wish, wish.prompt()) for wish in wishes(KNOWN, KNOWN_PROMPTS, first_seed=2000)]
+
+    def accuracy(self) -> Accuracy:
+        """The judge's own, on pictures of which it is known what they show."""
+        accuracy = scoring.judge_accuracy(self._judge, scoring.load_pipeline(self._base).vae, JUDGE_PICTURES)
+        return Accuracy(*(_mean(accuracy[name].values()) for name in ("drawn", "reconstructed")))
+
+    def before(self, between: Callable[[], None] = lambda: None) -> Drawn:
+        """Without an adapter, on one core; what `between` raises, called several times a second, ends it."""
+        pipeline = scoring.load_pipeline(self._base)
+        return Drawn(self._part(self.new, pipeline, between), self._part(self.known, pipeline, between))
+
+    def after(self, adapter: Path) -> Drawn:
+        """With an adapter, read by diffusers itself, on two cores."""
+        pipelines = [self._adapted(adapter) for _ in range(2)]  # its readers are not made for threads
+        with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return Drawn(*pool.map(self._part, (self.new, self.known), pipelines))
+
+    def _adapted(self, adapter: Path) -> StableDiffusionPipeline:
+        pipeline = scoring.load_pipeline(self._base)
+        pipeline.load_lora_weights(adapter.parent, weight_name=adapter.name)
+        # Merged into the layers that it changes, it draws the same pictures in two thirds of the time.
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
+        return pipeline
+
+    def _part(
+        self, asked: Sequence[Asked], pipeline: StableDiffusionPipeline, between: Callable[[], None] = lambda: None
+    ) -> Part:
+        pictures = scoring.sample(pipeline, [one.prompt for one in asked], [one.wish.seed for one in asked], between)
+        pairs = [(one.wish, verdict) for one, verdict in zip(asked, self._judge.verdicts(pictures), strict=True)]
+        shares = Shares(
+            shape=float(np.mean([verdict.shape == wish.shape for wish, verdict in pairs])),
+            right=float(np.mean([scoring.fulfilled(wish, verdict) for wish, verdict in pairs])),
+        )
+        return Part(pictures, shares)
+
+
+def sheet(measuring: Measuring, before: Drawn, after: Drawn) -> Image.Image:
+    """Some of the pictures: the new shape in every colour, then every known shape, each in another colour."""
+    new = range(len(draw.COLORS))
+    known = [place * len(KNOWN) + place for place in range(len(KNOWN))]
+    rows = [*_rows(measuring.new, before.new, after.new, new)]
+    rows += _rows(measuring.known, before.known, after.known, known)
+    return contact_sheet(
+        rows, f"A new word, taught with {dataset.PICTURES} pictures of hearts; and the shapes that the base knew"
     )
-    return numbers, _sheet(Asked(asked, prompts, before, after), len(new))
 
 
-def _shares(asked: Sequence[Wish], verdicts: Sequence[Verdict], new: int) -> tuple[Shares, Shares]:
-    """Of the new shape (the first `new` pictures) and of the known ones."""
-    shape = [verdict.shape == wish.shape for wish, verdict in zip(asked, verdicts, strict=True)]
-    both = [scoring.fulfilled(wish, verdict) for wish, verdict in zip(asked, verdicts, strict=True)]
-    return (
-        Shares(float(np.mean(shape[:new])), float(np.mean(both[:new]))),
-        Shares(float(np.mean(shape[new:])), float(np.mean(both[new:]))),
-    )
+def _rows(asked: Sequence[Asked], before: Part, after: Part, places: Iterable[int]) -> Iterator[SheetRow]:
+    for place in places:
+        label = f"“{asked[place].prompt}”, seed {asked[place].wish.seed}"
+        yield SheetRow(label, _image(before.pictures[place]), _image(after.pictures[place]))
 
 
 def _mean(rows: Iterable[dict[str, float]]) -> float:
     """Over all shapes; each had as many pictures."""
     return float(np.mean([row["shape and color"] for row in rows]))
-
-
-def _sheet(asked: Asked, new: int) -> Image.Image:
-    """The new shape in every colour, then every known shape, each in another colour."""
-    chosen = [*range(len(draw.COLORS)), *(new + place * len(KNOWN) + place for place in range(len(KNOWN)))]
-    return contact_sheet(
-        [asked.row(number) for number in chosen],
-        f"A new word, taught with {dataset.PICTURES} pictures of hearts; and the shapes that the base knew",
-    )
 
 
 def _image(picture: torch.Tensor) -> Image.Image:

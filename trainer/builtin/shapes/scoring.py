@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from trainer.builtin.shapes.judge import Judge, Verdict
 from trainer.builtin.shapes.judge_training import as_tensor, through
 from trainer.builtin.shapes.wishes import Wish, wishes
 
-INFERENCE_STEPS, GUIDANCE, BATCH = 20, 3.0, 32
+INFERENCE_STEPS, GUIDANCE, BATCH = 20, 3.0, 64
 JUDGE_PICTURES = 200
 
 
@@ -31,11 +31,22 @@ def load_pipeline(base: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
-def sample(pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Sequence[int]) -> torch.Tensor:
+def sample(
+    pipeline: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    between: Callable[[], None] = lambda: None,
+) -> torch.Tensor:
     """Pictures (N, 3, SIZE, SIZE) in [0, 1]: DDIM, 20 steps, guidance 3.
 
-    Each picture's first noise comes from its own seed, so it does not depend on what else is in the batch.
+    Each picture's first noise comes from its own seed, so it does not depend on what else is in the batch. `between` is called
+    after each step, several times a second; what it raises ends the drawing.
     """
+
+    def after_step(_: object, __: int, ___: object, unchanged: dict[str, Any]) -> dict[str, Any]:
+        between()
+        return unchanged
+
     parts = []
     for start in range(0, len(prompts), BATCH):
         asked = list(prompts[start : start + BATCH])
@@ -46,6 +57,7 @@ def sample(pipeline: StableDiffusionPipeline, prompts: Sequence[str], seeds: Seq
                 guidance_scale=GUIDANCE,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH]],
                 output_type="pt",
+                callback_on_step_end=after_step,
             ).images
         )
     return torch.cat(parts).float().clamp(0, 1)
