@@ -29,8 +29,14 @@ def tensors(layers: Sequence[LayerWeights], dtype: torch.dtype, family: str = "s
         key = names.kohya(ModuleName(layer.network, layer.path), family)
         for name, tensor in layer.tensors.items():
             out[f"{key}.{kohya_ending(name)}"] = tensor.detach().cpu().to(dtype).contiguous().clone()
-        out[f"{key}.alpha"] = torch.tensor(layer.alpha, dtype=dtype)
+        out[f"{key}.alpha"] = _alpha(layer.alpha, dtype)
     return out
+
+
+def _alpha(alpha: float, dtype: torch.dtype) -> Tensor:
+    """In the file's type where that can say it; else in fp32, since every number of the layer is multiplied by it."""
+    said = torch.tensor(alpha, dtype=dtype)
+    return said if said.item() == alpha else torch.tensor(alpha, dtype=torch.float32)
 
 
 def _of_one_alpha(layers: Sequence[LayerWeights]) -> list[LayerWeights]:

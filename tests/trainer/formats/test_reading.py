@@ -225,3 +225,13 @@ def test_notes(change: Callable[[str], bool], note: str, draw: Draw, read: Calla
 def test_families(module: str, inputs: int, family: str, read: Callable[..., AdapterFile]) -> None:
     down, up = ("lora_A.weight", "lora_B.weight") if "." in module else ("lora_down.weight", "lora_up.weight")
     assert read({f"{module}.{down}": torch.ones(2, inputs), f"{module}.{up}": torch.ones(8, 2)}).family == family
+
+
+@pytest.mark.parametrize(("alpha", "dtype"), [(8.0, torch.bfloat16), (16 * 6**0.5, torch.float32)])
+def test_alpha_is_not_rounded_to_the_type_of_small_files(
+    alpha: float, dtype: torch.dtype, draw: Draw, read: Callable[..., AdapterFile]
+) -> None:
+    layers = [layer.with_tensors(layer.tensors, alpha) for layer in draw()]
+    tensors = kohya.tensors(layers, torch.bfloat16)
+    assert {tensor.dtype for key, tensor in tensors.items() if key.endswith(".alpha")} == {dtype}
+    assert {layer.alpha for layer in read(tensors).layers} == {pytest.approx(alpha, rel=1e-7)}
