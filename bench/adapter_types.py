@@ -15,6 +15,7 @@ COMMON = (
     "optimization.batch_size=4",
     "text_encoder.train=false",
     "concept.prior_preservation.weight=4",
+    "dataset.flip_probability=0",
     "adapter.dropout=0",
 )
 TUNING_SEED, SEEDS = 0, (1, 2, 3)

@@ -1,6 +1,6 @@
 """Adapter types compared on `builtin://shapes`: cost of a step, and what is drawn after training, over several seeds.
 
-    python bench/adapters.py [--workers 2]
+    python bench/adapters.py [--workers 2] [--high-rank]
 
 The protocol is docs/decisions/0009-adapter-types-measured.md. Every training and every judgement is kept in build/bench, so that
 a stopped run goes on where it was. Prints its tables as Markdown, and draws build/bench/adapter-types.png.
@@ -95,16 +95,17 @@ def draw_pictures(rows: Sequence[Row], rates: Mapping[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2, help="trainings beside each other, one thread each")
-    with workers(parser.parse_args().workers, OUT / "bench.log") as pool:
+    parser.add_argument("--high-rank", action="store_true", help="train LoCon and LoHa at high rank too")
+    options = parser.parse_args()
+    rows = (*ROWS, *HIGH_RANK) if options.high_rank else ROWS
+    with workers(options.workers, OUT / "bench.log") as pool:
         rates, tuned = chosen_rates(pool)
-        console.print(rate_table(ROWS, tuned, rates))
-        results = scored(pool, ROWS, rates)
-        console.print(quality_table(ROWS, results, rates))
-        results |= scored(pool, HIGH_RANK, rates)
+        results = scored(pool, rows, rates)
     with workers(1, OUT / "bench.log") as alone:
         alone.submit(cost_of, (*ROWS, *HIGH_RANK)).result()
-    draw_pictures((*ROWS, *HIGH_RANK), rates)
-    console.print(quality_table((*ROWS, *HIGH_RANK), results, rates))
+    draw_pictures(rows, rates)
+    console.print(rate_table(ROWS, tuned, rates))
+    console.print(quality_table(rows, results, rates))
     console.print(cost_table((*ROWS, *HIGH_RANK), json.loads(COST_FILE.read_text())))
 
 
