@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from trainer.adapters.reduction import reduced, relative_error
 from trainer.adapters.weights import LayerWeights
 from trainer.config import TrainConfig
 from trainer.formats import diffusers, kohya
-from trainer.formats.family import Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class Export:
 
 def exports(layers: Sequence[LayerWeights], config: TrainConfig, dtype: torch.dtype) -> Iterator[Export]:
     """The safetensors files of an adapter; the first has kohya's and LyCORIS's keys and holds what was trained."""
-    family = cast("Family", config.family)
+    family = config.family
     yield Export(
         format=v1.ADAPTER_FORMAT_KOHYA,
         ending=".safetensors",
@@ -58,7 +56,7 @@ def exports(layers: Sequence[LayerWeights], config: TrainConfig, dtype: torch.dt
         yield from _truncated(layers, config.adapter.dylora.unit, family, dtype)
 
 
-def _converted(layers: Sequence[LayerWeights], family: Family, dtype: torch.dtype, largest_rank: int) -> Export:
+def _converted(layers: Sequence[LayerWeights], family: str, dtype: torch.dtype, largest_rank: int) -> Export:
     """A plain LoRA for programs that load nothing else."""
     plain, reductions = reduced(layers, largest_rank)
     return Export(
@@ -71,7 +69,7 @@ def _converted(layers: Sequence[LayerWeights], family: Family, dtype: torch.dtyp
     )
 
 
-def _truncated(layers: Sequence[LayerWeights], unit: int, family: Family, dtype: torch.dtype) -> Iterator[Export]:
+def _truncated(layers: Sequence[LayerWeights], unit: int, family: str, dtype: torch.dtype) -> Iterator[Export]:
     """A DyLoRA at each smaller rank that it was trained at, with the alpha that makes every loader apply its strength there."""
     largest = max(layer.rank or 0 for layer in layers)
     for rank in dylora.ranks(largest, unit)[:-1]:
