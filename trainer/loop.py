@@ -184,6 +184,8 @@ def prior_losses(training: Training, batch: Batch) -> Tensor:
 def train(training: Training, start: int, trained_seconds: float, events: Events) -> float:
     """Trains from after step `start` to the last step; returns the seconds of training, those before included."""
     optimization, prior = training.config.optimization, training.config.prior
+    # What is told is the network's own rate; rules and LoRA+ give some layers others.
+    peak_rate = (training.config.unet if training.config.unet.train else training.config.text_encoder).learning_rate
     measurements = Measurements(
         training.device,
         optimization.batch_size * optimization.gradient_accumulation,
@@ -194,7 +196,7 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
     for step in range(start, training.steps):
         began = time.monotonic()
         factor = rate_factor(optimization.schedule, step, training.steps, training.warmup)
-        measurements.begin(step + 1, factor * training.arena.segments[0].learning_rate)
+        measurements.begin(step + 1, factor * peak_rate)
         training.arena.zero_gradients()
         training.adapter.begin_step(step)
 
