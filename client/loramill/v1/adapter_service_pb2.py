@@ -22,34 +22,39 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from loramill.v1 import adapter_pb2 as loramill_dot_v1_dot_adapter__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/adapter_service.proto\x12\x0bloramill.v1\x1a\x19loramill/v1/adapter.proto\"!\n\x11GetAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0ctraining_job\x18\x03 \x01(\t\"W\n\x14ListAdaptersResponse\x12&\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x16\x44ownloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1a.loramill.v1.AdapterFormat\x12\x11\n\tfile_name\x18\x03 \x01(\t\"^\n\x17\x44ownloadAdapterResponse\x12(\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.AdapterFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"e\n\x14UploadAdapterRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .loramill.v1.UploadAdapterHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"`\n\x13UploadAdapterHeader\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"$\n\x14\x44\x65leteAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteAdapterResponse2\xad\x03\n\x0e\x41\x64\x61pterService\x12\x42\n\nGetAdapter\x12\x1e.loramill.v1.GetAdapterRequest\x1a\x14.loramill.v1.Adapter\x12S\n\x0cListAdapters\x12 .loramill.v1.ListAdaptersRequest\x1a!.loramill.v1.ListAdaptersResponse\x12^\n\x0f\x44ownloadAdapter\x12#.loramill.v1.DownloadAdapterRequest\x1a$.loramill.v1.DownloadAdapterResponse0\x01\x12J\n\rUploadAdapter\x12!.loramill.v1.UploadAdapterRequest\x1a\x14.loramill.v1.Adapter(\x01\x12V\n\rDeleteAdapter\x12!.loramill.v1.DeleteAdapterRequest\x1a\".loramill.v1.DeleteAdapterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/adapter_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/adapter.proto\"!\n\x11GetAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"R\n\x13ListAdaptersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0ctraining_job\x18\x03 \x01(\t\"W\n\x14ListAdaptersResponse\x12&\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Adapter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"e\n\x16\x44ownloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1a.loramill.v1.AdapterFormat\x12\x11\n\tfile_name\x18\x03 \x01(\t\"^\n\x17\x44ownloadAdapterResponse\x12(\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.AdapterFileH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"g\n\x18\x43reateDownloadUrlRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x1a.loramill.v1.AdapterFormat\x12\x11\n\tfile_name\x18\x03 \x01(\t\"\x81\x01\n\x19\x43reateDownloadUrlResponse\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.AdapterFile\x12\x0b\n\x03url\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x14UploadAdapterRequest\x12\x32\n\x06header\x18\x01 \x01(\x0b\x32 .loramill.v1.UploadAdapterHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"`\n\x13UploadAdapterHeader\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"$\n\x14\x44\x65leteAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteAdapterResponse2\x91\x04\n\x0e\x41\x64\x61pterService\x12\x42\n\nGetAdapter\x12\x1e.loramill.v1.GetAdapterRequest\x1a\x14.loramill.v1.Adapter\x12S\n\x0cListAdapters\x12 .loramill.v1.ListAdaptersRequest\x1a!.loramill.v1.ListAdaptersResponse\x12^\n\x0f\x44ownloadAdapter\x12#.loramill.v1.DownloadAdapterRequest\x1a$.loramill.v1.DownloadAdapterResponse0\x01\x12\x62\n\x11\x43reateDownloadUrl\x12%.loramill.v1.CreateDownloadUrlRequest\x1a&.loramill.v1.CreateDownloadUrlResponse\x12J\n\rUploadAdapter\x12!.loramill.v1.UploadAdapterRequest\x1a\x14.loramill.v1.Adapter(\x01\x12V\n\rDeleteAdapter\x12!.loramill.v1.DeleteAdapterRequest\x1a\".loramill.v1.DeleteAdapterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.adapter_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETADAPTERREQUEST']._serialized_start=77
-  _globals['_GETADAPTERREQUEST']._serialized_end=110
-  _globals['_LISTADAPTERSREQUEST']._serialized_start=112
-  _globals['_LISTADAPTERSREQUEST']._serialized_end=194
-  _globals['_LISTADAPTERSRESPONSE']._serialized_start=196
-  _globals['_LISTADAPTERSRESPONSE']._serialized_end=283
-  _globals['_DOWNLOADADAPTERREQUEST']._serialized_start=285
-  _globals['_DOWNLOADADAPTERREQUEST']._serialized_end=386
-  _globals['_DOWNLOADADAPTERRESPONSE']._serialized_start=388
-  _globals['_DOWNLOADADAPTERRESPONSE']._serialized_end=482
-  _globals['_UPLOADADAPTERREQUEST']._serialized_start=484
-  _globals['_UPLOADADAPTERREQUEST']._serialized_end=585
-  _globals['_UPLOADADAPTERHEADER']._serialized_start=587
-  _globals['_UPLOADADAPTERHEADER']._serialized_end=683
-  _globals['_DELETEADAPTERREQUEST']._serialized_start=685
-  _globals['_DELETEADAPTERREQUEST']._serialized_end=721
-  _globals['_DELETEADAPTERRESPONSE']._serialized_start=723
-  _globals['_DELETEADAPTERRESPONSE']._serialized_end=746
-  _globals['_ADAPTERSERVICE']._serialized_start=749
-  _globals['_ADAPTERSERVICE']._serialized_end=1178
+  _globals['_GETADAPTERREQUEST']._serialized_start=110
+  _globals['_GETADAPTERREQUEST']._serialized_end=143
+  _globals['_LISTADAPTERSREQUEST']._serialized_start=145
+  _globals['_LISTADAPTERSREQUEST']._serialized_end=227
+  _globals['_LISTADAPTERSRESPONSE']._serialized_start=229
+  _globals['_LISTADAPTERSRESPONSE']._serialized_end=316
+  _globals['_DOWNLOADADAPTERREQUEST']._serialized_start=318
+  _globals['_DOWNLOADADAPTERREQUEST']._serialized_end=419
+  _globals['_DOWNLOADADAPTERRESPONSE']._serialized_start=421
+  _globals['_DOWNLOADADAPTERRESPONSE']._serialized_end=515
+  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_start=517
+  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_end=620
+  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_start=623
+  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_end=752
+  _globals['_UPLOADADAPTERREQUEST']._serialized_start=754
+  _globals['_UPLOADADAPTERREQUEST']._serialized_end=855
+  _globals['_UPLOADADAPTERHEADER']._serialized_start=857
+  _globals['_UPLOADADAPTERHEADER']._serialized_end=953
+  _globals['_DELETEADAPTERREQUEST']._serialized_start=955
+  _globals['_DELETEADAPTERREQUEST']._serialized_end=991
+  _globals['_DELETEADAPTERRESPONSE']._serialized_start=993
+  _globals['_DELETEADAPTERRESPONSE']._serialized_end=1016
+  _globals['_ADAPTERSERVICE']._serialized_start=1019
+  _globals['_ADAPTERSERVICE']._serialized_end=1548
 # @@protoc_insertion_point(module_scope)

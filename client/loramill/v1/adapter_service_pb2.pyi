@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from loramill.v1 import adapter_pb2 as _adapter_pb2
 import builtins as _builtins
@@ -158,6 +159,70 @@ class DownloadAdapterResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___DownloadAdapterResponse: _TypeAlias = DownloadAdapterResponse  # noqa: Y015
+
+@_typing.final
+class CreateDownloadUrlRequest(_message.Message):
+    """Request of CreateDownloadUrl."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    FILE_NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`adapters/<id>`. Required."""
+    format: _adapter_pb2.AdapterFormat.ValueType
+    """As in DownloadAdapterRequest."""
+    file_name: _builtins.str
+    """As in DownloadAdapterRequest."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: _adapter_pb2.AdapterFormat.ValueType = ...,
+        file_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_name", b"file_name", "format", b"format", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadUrlRequest: _TypeAlias = CreateDownloadUrlRequest  # noqa: Y015
+
+@_typing.final
+class CreateDownloadUrlResponse(_message.Message):
+    """Answer of CreateDownloadUrl."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The address."""
+    @_builtins.property
+    def file(self) -> _adapter_pb2.AdapterFile:
+        """What is there: name, size and digest, for the caller to compare."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ceases to be accepted."""
+
+    def __init__(
+        self,
+        *,
+        file: _adapter_pb2.AdapterFile | None = ...,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "file", b"file", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadUrlResponse: _TypeAlias = CreateDownloadUrlResponse  # noqa: Y015
 
 @_typing.final
 class UploadAdapterRequest(_message.Message):

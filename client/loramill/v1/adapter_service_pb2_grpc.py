@@ -51,6 +51,11 @@ class AdapterServiceStub:
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.FromString,
                 _registered_method=True)
+        self.CreateDownloadUrl = channel.unary_unary(
+                '/loramill.v1.AdapterService/CreateDownloadUrl',
+                request_serializer=loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlResponse.FromString,
+                _registered_method=True)
         self.UploadAdapter = channel.stream_unary(
                 '/loramill.v1.AdapterService/UploadAdapter',
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.SerializeToString,
@@ -83,6 +88,14 @@ class AdapterServiceServicer:
 
     def DownloadAdapter(self, request, context):
         """One file of an adapter. The first message carries `file`, the others its bytes in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDownloadUrl(self, request, context):
+        """An address from which a caller fetches one file by itself, straight from the object store: HTTP GET, before it expires.
+        FAILED_PRECONDITION where the store has no such addresses (a local folder): DownloadAdapter then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +134,11 @@ def add_AdapterServiceServicer_to_server(servicer, server):
                     servicer.DownloadAdapter,
                     request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.SerializeToString,
+            ),
+            'CreateDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDownloadUrl,
+                    request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlResponse.SerializeToString,
             ),
             'UploadAdapter': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadAdapter,
@@ -215,6 +233,33 @@ class AdapterService:
             '/loramill.v1.AdapterService/DownloadAdapter',
             loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterRequest.SerializeToString,
             loramill_dot_v1_dot_adapter__service__pb2.DownloadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDownloadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.AdapterService/CreateDownloadUrl',
+            loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlRequest.SerializeToString,
+            loramill_dot_v1_dot_adapter__service__pb2.CreateDownloadUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

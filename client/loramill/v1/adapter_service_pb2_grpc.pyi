@@ -40,6 +40,10 @@ class AdapterServiceStub:
     """Adapters, newest job first, within a job by step."""
     DownloadAdapter: _grpc.UnaryStreamMultiCallable[_adapter_service_pb2.DownloadAdapterRequest, _adapter_service_pb2.DownloadAdapterResponse]
     """One file of an adapter. The first message carries `file`, the others its bytes in order."""
+    CreateDownloadUrl: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.CreateDownloadUrlRequest, _adapter_service_pb2.CreateDownloadUrlResponse]
+    """An address from which a caller fetches one file by itself, straight from the object store: HTTP GET, before it expires.
+    FAILED_PRECONDITION where the store has no such addresses (a local folder): DownloadAdapter then.
+    """
     UploadAdapter: _grpc.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]
     """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
@@ -59,6 +63,10 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     """Adapters, newest job first, within a job by step."""
     DownloadAdapter: _aio.UnaryStreamMultiCallable[_adapter_service_pb2.DownloadAdapterRequest, _adapter_service_pb2.DownloadAdapterResponse]  # type: ignore[assignment]
     """One file of an adapter. The first message carries `file`, the others its bytes in order."""
+    CreateDownloadUrl: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.CreateDownloadUrlRequest, _adapter_service_pb2.CreateDownloadUrlResponse]  # type: ignore[assignment]
+    """An address from which a caller fetches one file by itself, straight from the object store: HTTP GET, before it expires.
+    FAILED_PRECONDITION where the store has no such addresses (a local folder): DownloadAdapter then.
+    """
     UploadAdapter: _aio.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]  # type: ignore[assignment]
     """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
@@ -93,6 +101,16 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_adapter_service_pb2.DownloadAdapterResponse], _abc.AsyncIterator[_adapter_service_pb2.DownloadAdapterResponse]]:
         """One file of an adapter. The first message carries `file`, the others its bytes in order."""
+
+    @_abc_1.abstractmethod
+    def CreateDownloadUrl(
+        self,
+        request: _adapter_service_pb2.CreateDownloadUrlRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_adapter_service_pb2.CreateDownloadUrlResponse, _abc.Awaitable[_adapter_service_pb2.CreateDownloadUrlResponse]]:
+        """An address from which a caller fetches one file by itself, straight from the object store: HTTP GET, before it expires.
+        FAILED_PRECONDITION where the store has no such addresses (a local folder): DownloadAdapter then.
+        """
 
     @_abc_1.abstractmethod
     def UploadAdapter(

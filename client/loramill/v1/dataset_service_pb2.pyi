@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from loramill.v1 import dataset_pb2 as _dataset_pb2
 import builtins as _builtins
@@ -128,6 +129,170 @@ class UploadFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadFileResponse: _TypeAlias = UploadFileResponse  # noqa: Y015
+
+@_typing.final
+class CreateUploadUrlsRequest(_message.Message):
+    """Request of CreateUploadUrls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`datasets/<id>`. Required."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetFile]:
+        """What will be sent: path, digest and size of each, all required. 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        files: _abc.Iterable[_dataset_pb2.DatasetFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateUploadUrlsRequest: _TypeAlias = CreateUploadUrlsRequest  # noqa: Y015
+
+@_typing.final
+class CreateUploadUrlsResponse(_message.Message):
+    """Answer of CreateUploadUrls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def urls(self) -> _containers.RepeatedCompositeFieldContainer[Global___UploadUrl]:
+        """One for each file, in the same order."""
+
+    def __init__(
+        self,
+        *,
+        urls: _abc.Iterable[Global___UploadUrl] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["urls", b"urls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateUploadUrlsResponse: _TypeAlias = CreateUploadUrlsResponse  # noqa: Y015
+
+@_typing.final
+class UploadUrl(_message.Message):
+    """Where one file is sent to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FILE_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """The address; empty if the store has this content in this dataset already and nothing need be sent."""
+    @_builtins.property
+    def file(self) -> _dataset_pb2.DatasetFile:
+        """As announced."""
+
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers to be sent with it, by name."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ceases to be accepted."""
+
+    def __init__(
+        self,
+        *,
+        file: _dataset_pb2.DatasetFile | None = ...,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "file", b"file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "file", b"file", "headers", b"headers", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadUrl: _TypeAlias = UploadUrl  # noqa: Y015
+
+@_typing.final
+class CompleteUploadsRequest(_message.Message):
+    """Request of CompleteUploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    dataset: _builtins.str
+    """`datasets/<id>`. Required."""
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetFile]:
+        """As in CreateUploadUrls. 1 to 100."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _builtins.str = ...,
+        files: _abc.Iterable[_dataset_pb2.DatasetFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteUploadsRequest: _TypeAlias = CompleteUploadsRequest  # noqa: Y015
+
+@_typing.final
+class CompleteUploadsResponse(_message.Message):
+    """Answer of CompleteUploads."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[_dataset_pb2.DatasetFile]:
+        """As stored."""
+
+    def __init__(
+        self,
+        *,
+        files: _abc.Iterable[_dataset_pb2.DatasetFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteUploadsResponse: _TypeAlias = CompleteUploadsResponse  # noqa: Y015
 
 @_typing.final
 class FinalizeDatasetRequest(_message.Message):

@@ -46,6 +46,16 @@ class DatasetServiceStub:
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.UploadFileRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.UploadFileResponse.FromString,
                 _registered_method=True)
+        self.CreateUploadUrls = channel.unary_unary(
+                '/loramill.v1.DatasetService/CreateUploadUrls',
+                request_serializer=loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsResponse.FromString,
+                _registered_method=True)
+        self.CompleteUploads = channel.unary_unary(
+                '/loramill.v1.DatasetService/CompleteUploads',
+                request_serializer=loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsResponse.FromString,
+                _registered_method=True)
         self.FinalizeDataset = channel.unary_unary(
                 '/loramill.v1.DatasetService/FinalizeDataset',
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.FinalizeDatasetRequest.SerializeToString,
@@ -82,6 +92,22 @@ class DatasetServiceServicer:
     def UploadFile(self, request_iterator, context):
         """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
         INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateUploadUrls(self, request, context):
+        """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
+        they expire. FAILED_PRECONDITION where the store has no such addresses (a local folder): UploadFile then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteUploads(self, request, context):
+        """Adds files that were sent to such addresses. One that is not there, or is not what was announced, is INVALID_ARGUMENT and
+        none of the request is added. Again is accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +153,16 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.UploadFile,
                     request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.UploadFileRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_dataset__service__pb2.UploadFileResponse.SerializeToString,
+            ),
+            'CreateUploadUrls': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateUploadUrls,
+                    request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsResponse.SerializeToString,
+            ),
+            'CompleteUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteUploads,
+                    request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsResponse.SerializeToString,
             ),
             'FinalizeDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.FinalizeDataset,
@@ -204,6 +240,60 @@ class DatasetService:
             '/loramill.v1.DatasetService/UploadFile',
             loramill_dot_v1_dot_dataset__service__pb2.UploadFileRequest.SerializeToString,
             loramill_dot_v1_dot_dataset__service__pb2.UploadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateUploadUrls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.DatasetService/CreateUploadUrls',
+            loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsRequest.SerializeToString,
+            loramill_dot_v1_dot_dataset__service__pb2.CreateUploadUrlsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.DatasetService/CompleteUploads',
+            loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsRequest.SerializeToString,
+            loramill_dot_v1_dot_dataset__service__pb2.CompleteUploadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,14 @@ class DatasetServiceStub:
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
     """
+    CreateUploadUrls: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateUploadUrlsRequest, _dataset_service_pb2.CreateUploadUrlsResponse]
+    """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
+    they expire. FAILED_PRECONDITION where the store has no such addresses (a local folder): UploadFile then.
+    """
+    CompleteUploads: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteUploadsRequest, _dataset_service_pb2.CompleteUploadsResponse]
+    """Adds files that were sent to such addresses. One that is not there, or is not what was announced, is INVALID_ARGUMENT and
+    none of the request is added. Again is accepted.
+    """
     FinalizeDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.FinalizeDatasetRequest, _dataset_pb2.Dataset]
     """Freezes a dataset. Again is accepted."""
     GetDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.GetDatasetRequest, _dataset_pb2.Dataset]
@@ -59,6 +67,14 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UploadFile: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+    """
+    CreateUploadUrls: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateUploadUrlsRequest, _dataset_service_pb2.CreateUploadUrlsResponse]  # type: ignore[assignment]
+    """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
+    they expire. FAILED_PRECONDITION where the store has no such addresses (a local folder): UploadFile then.
+    """
+    CompleteUploads: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CompleteUploadsRequest, _dataset_service_pb2.CompleteUploadsResponse]  # type: ignore[assignment]
+    """Adds files that were sent to such addresses. One that is not there, or is not what was announced, is INVALID_ARGUMENT and
+    none of the request is added. Again is accepted.
     """
     FinalizeDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.FinalizeDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
     """Freezes a dataset. Again is accepted."""
@@ -88,6 +104,26 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dataset_service_pb2.UploadFileResponse, _abc.Awaitable[_dataset_service_pb2.UploadFileResponse]]:
         """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
         INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateUploadUrls(
+        self,
+        request: _dataset_service_pb2.CreateUploadUrlsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CreateUploadUrlsResponse, _abc.Awaitable[_dataset_service_pb2.CreateUploadUrlsResponse]]:
+        """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
+        they expire. FAILED_PRECONDITION where the store has no such addresses (a local folder): UploadFile then.
+        """
+
+    @_abc_1.abstractmethod
+    def CompleteUploads(
+        self,
+        request: _dataset_service_pb2.CompleteUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_dataset_service_pb2.CompleteUploadsResponse, _abc.Awaitable[_dataset_service_pb2.CompleteUploadsResponse]]:
+        """Adds files that were sent to such addresses. One that is not there, or is not what was announced, is INVALID_ARGUMENT and
+        none of the request is added. Again is accepted.
         """
 
     @_abc_1.abstractmethod

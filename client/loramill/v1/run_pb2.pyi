@@ -103,6 +103,7 @@ class CreateRecord(_message.Message):
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     DATASET_DIGEST_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
+    COMPUTE_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -131,6 +132,10 @@ class CreateRecord(_message.Message):
     def initial_adapter(self) -> Global___InitialAdapter:
         """The file that the job goes on from, as it was when the job was accepted; unset where it begins anew."""
 
+    @_builtins.property
+    def compute(self) -> _training_pb2.ComputePlan:
+        """As in TrainingJob."""
+
     def __init__(
         self,
         *,
@@ -143,10 +148,11 @@ class CreateRecord(_message.Message):
         base_model: _base_model_pb2.BaseModel | None = ...,
         dataset_digest: _builtins.str = ...,
         initial_adapter: Global___InitialAdapter | None = ...,
+        compute: _training_pb2.ComputePlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,6 +209,7 @@ class Assignment(_message.Message):
     CACHE_URI_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_URI_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_SHA256_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     training_job: _builtins.str
@@ -231,6 +238,8 @@ class Assignment(_message.Message):
     """
     initial_adapter_sha256: _builtins.str
     """SHA-256 of that file, in hexadecimal."""
+    compute_class: _builtins.str
+    """The compute class of this launch; empty in local mode."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -267,14 +276,53 @@ class Assignment(_message.Message):
         cache_uri: _builtins.str = ...,
         initial_adapter_uri: _builtins.str = ...,
         initial_adapter_sha256: _builtins.str = ...,
+        compute_class: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "job_create_time", b"job_create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "compute_class", b"compute_class", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class LaunchStart(_message.Message):
+    """`control/starts/<n>.json`: how the pod of launch n came to run, as the service saw it first; the pod itself is forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    SCHEDULED_TIME_FIELD_NUMBER: _builtins.int
+    STARTED_TIME_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    node: _builtins.str
+    """Name of the node."""
+    @_builtins.property
+    def scheduled_time(self) -> _timestamp_pb2.Timestamp:
+        """When the pod was given a node."""
+
+    @_builtins.property
+    def started_time(self) -> _timestamp_pb2.Timestamp:
+        """When its container began to run."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        scheduled_time: _timestamp_pb2.Timestamp | None = ...,
+        started_time: _timestamp_pb2.Timestamp | None = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scheduled_time", b"scheduled_time", "started_time", b"started_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "scheduled_time", b"scheduled_time", "schema_version", b"schema_version", "started_time", b"started_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LaunchStart: _TypeAlias = LaunchStart  # noqa: Y015
 
 @_typing.final
 class FileManifest(_message.Message):
@@ -354,25 +402,65 @@ class RunStatus(_message.Message):
 
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    PHASE_STARTS_FIELD_NUMBER: _builtins.int
+    FIRST_STEP_TIME_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     @_builtins.property
     def progress(self) -> _training_pb2.Progress:
         """As shown to callers."""
 
+    @_builtins.property
+    def phase_starts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseStart]:
+        """When each phase began for the first time, in order."""
+
+    @_builtins.property
+    def first_step_time(self) -> _timestamp_pb2.Timestamp:
+        """When this run's first optimizer step was done; unset until then."""
+
     def __init__(
         self,
         *,
         schema_version: _builtins.int = ...,
         progress: _training_pb2.Progress | None = ...,
+        phase_starts: _abc.Iterable[Global___PhaseStart] | None = ...,
+        first_step_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_step_time", b"first_step_time", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "schema_version", b"schema_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_step_time", b"first_step_time", "phase_starts", b"phase_starts", "progress", b"progress", "schema_version", b"schema_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunStatus: _TypeAlias = RunStatus  # noqa: Y015
+
+@_typing.final
+class PhaseStart(_message.Message):
+    """When a phase of a run began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    phase: _training_pb2.Phase.ValueType
+    """Which."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        phase: _training_pb2.Phase.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhaseStart: _TypeAlias = PhaseStart  # noqa: Y015
 
 @_typing.final
 class MetricChunk(_message.Message):

@@ -107,6 +107,20 @@ class _StateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StateReas
     """FAILED or LAUNCHING: the trainer died without a word (killed, crashed, lost)."""
     STATE_REASON_INTERNAL: _StateReason.ValueType  # 17
     """FAILED: an error in Loramill itself."""
+    STATE_REASON_UNSCHEDULABLE: _StateReason.ValueType  # 18
+    """LAUNCHING: no node of the cluster fits the pod; the sentence says why."""
+    STATE_REASON_WAITING_FOR_NODE: _StateReason.ValueType  # 19
+    """LAUNCHING: no node fits yet, and the cluster's autoscaler is bringing one."""
+    STATE_REASON_IMAGE_PULL: _StateReason.ValueType  # 20
+    """LAUNCHING: the trainer's image cannot be pulled or does not exist."""
+    STATE_REASON_QUOTA: _StateReason.ValueType  # 21
+    """LAUNCHING: a quota of the cluster's namespace does not admit the pod."""
+    STATE_REASON_EVICTED: _StateReason.ValueType  # 22
+    """LAUNCHING or FAILED: the node drove the pod out, for want of disk or memory."""
+    STATE_REASON_NODE_LOST: _StateReason.ValueType  # 23
+    """LAUNCHING or FAILED: the node of the pod went away or no longer answers."""
+    STATE_REASON_SUSPENDED: _StateReason.ValueType  # 24
+    """LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
 
 class StateReason(_StateReason, metaclass=_StateReasonEnumTypeWrapper):
     """Why a job stands where it stands."""
@@ -147,6 +161,20 @@ STATE_REASON_CRASHED: StateReason.ValueType  # 16
 """FAILED or LAUNCHING: the trainer died without a word (killed, crashed, lost)."""
 STATE_REASON_INTERNAL: StateReason.ValueType  # 17
 """FAILED: an error in Loramill itself."""
+STATE_REASON_UNSCHEDULABLE: StateReason.ValueType  # 18
+"""LAUNCHING: no node of the cluster fits the pod; the sentence says why."""
+STATE_REASON_WAITING_FOR_NODE: StateReason.ValueType  # 19
+"""LAUNCHING: no node fits yet, and the cluster's autoscaler is bringing one."""
+STATE_REASON_IMAGE_PULL: StateReason.ValueType  # 20
+"""LAUNCHING: the trainer's image cannot be pulled or does not exist."""
+STATE_REASON_QUOTA: StateReason.ValueType  # 21
+"""LAUNCHING: a quota of the cluster's namespace does not admit the pod."""
+STATE_REASON_EVICTED: StateReason.ValueType  # 22
+"""LAUNCHING or FAILED: the node drove the pod out, for want of disk or memory."""
+STATE_REASON_NODE_LOST: StateReason.ValueType  # 23
+"""LAUNCHING or FAILED: the node of the pod went away or no longer answers."""
+STATE_REASON_SUSPENDED: StateReason.ValueType  # 24
+"""LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
 Global___StateReason: _TypeAlias = StateReason  # noqa: Y015
 
 class _Phase:
@@ -192,6 +220,54 @@ PHASE_SAVING: Phase.ValueType  # 6
 PHASE_ENDED: Phase.ValueType  # 7
 """Done."""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
+
+class _StartPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StartPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StartPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    START_PHASE_UNSPECIFIED: _StartPhase.ValueType  # 0
+    """Never used."""
+    START_PHASE_QUEUED: _StartPhase.ValueType  # 1
+    """From the acceptance of the job (or the end of the launch before) to the record of this launch."""
+    START_PHASE_SCHEDULING: _StartPhase.ValueType  # 2
+    """Until its pod has a node; in local mode missing."""
+    START_PHASE_CONTAINER: _StartPhase.ValueType  # 3
+    """Until its container runs: volumes, image; in local mode missing."""
+    START_PHASE_PROCESS: _StartPhase.ValueType  # 4
+    """Until the trainer has claimed the run: the process starts and imports its libraries."""
+    START_PHASE_DATA: _StartPhase.ValueType  # 5
+    """The dataset is fetched and checked."""
+    START_PHASE_MODEL: _StartPhase.ValueType  # 6
+    """The base model is fetched and loaded."""
+    START_PHASE_ENCODING: _StartPhase.ValueType  # 7
+    """Pictures and captions are encoded, or found in the cache."""
+    START_PHASE_FIRST_STEP: _StartPhase.ValueType  # 8
+    """The first optimizer step, previews before it included."""
+
+class StartPhase(_StartPhase, metaclass=_StartPhaseEnumTypeWrapper):
+    """What a launch does before its first optimizer step, in order."""
+
+START_PHASE_UNSPECIFIED: StartPhase.ValueType  # 0
+"""Never used."""
+START_PHASE_QUEUED: StartPhase.ValueType  # 1
+"""From the acceptance of the job (or the end of the launch before) to the record of this launch."""
+START_PHASE_SCHEDULING: StartPhase.ValueType  # 2
+"""Until its pod has a node; in local mode missing."""
+START_PHASE_CONTAINER: StartPhase.ValueType  # 3
+"""Until its container runs: volumes, image; in local mode missing."""
+START_PHASE_PROCESS: StartPhase.ValueType  # 4
+"""Until the trainer has claimed the run: the process starts and imports its libraries."""
+START_PHASE_DATA: StartPhase.ValueType  # 5
+"""The dataset is fetched and checked."""
+START_PHASE_MODEL: StartPhase.ValueType  # 6
+"""The base model is fetched and loaded."""
+START_PHASE_ENCODING: StartPhase.ValueType  # 7
+"""Pictures and captions are encoded, or found in the cache."""
+START_PHASE_FIRST_STEP: StartPhase.ValueType  # 8
+"""The first optimizer step, previews before it included."""
+Global___StartPhase: _TypeAlias = StartPhase  # noqa: Y015
 
 class _Crop:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -479,6 +555,7 @@ class TrainingJob(_message.Message):
     LAUNCHES_FIELD_NUMBER: _builtins.int
     ADAPTERS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    COMPUTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `trainingJobs/<id>`; the tenant is implied by the caller's identity. Ids sort newest first. Output only."""
     state: Global___TrainingJobState.ValueType
@@ -519,6 +596,10 @@ class TrainingJob(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What was noticed when the spec was accepted and deserves attention, a sentence each. Output only."""
 
+    @_builtins.property
+    def compute(self) -> Global___ComputePlan:
+        """Where it runs and what that costs, as decided when the job was accepted; unset in local mode. Output only."""
+
     def __init__(
         self,
         *,
@@ -534,14 +615,57 @@ class TrainingJob(_message.Message):
         launches: _abc.Iterable[Global___LaunchSummary] | None = ...,
         adapters: _abc.Iterable[_builtins.str] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        compute: Global___ComputePlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "create_time", b"create_time", "end_time", b"end_time", "launches", b"launches", "name", b"name", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "launches", b"launches", "name", b"name", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingJob: _TypeAlias = TrainingJob  # noqa: Y015
+
+@_typing.final
+class ComputePlan(_message.Message):
+    """Where a job runs, and its price."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_GIB_FIELD_NUMBER: _builtins.int
+    SPOT_FIELD_NUMBER: _builtins.int
+    PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    compute_class: _builtins.str
+    """Name of the compute class."""
+    gpus: _builtins.int
+    """GPUs of one launch."""
+    gpu_memory_gib: _builtins.int
+    """Memory of each GPU, in GiB; 0 where the operator did not say."""
+    spot: _builtins.bool
+    """Whether its nodes may be taken away at any time."""
+    price_per_hour: _builtins.float
+    """What the operator charges for an hour of one launch, in `currency`; 0 where nothing was said."""
+    currency: _builtins.str
+    """As the operator writes it, such as `USD`."""
+    def __init__(
+        self,
+        *,
+        compute_class: _builtins.str = ...,
+        gpus: _builtins.int = ...,
+        gpu_memory_gib: _builtins.int = ...,
+        spot: _builtins.bool = ...,
+        price_per_hour: _builtins.float = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_class", b"compute_class", "currency", b"currency", "gpu_memory_gib", b"gpu_memory_gib", "gpus", b"gpus", "price_per_hour", b"price_per_hour", "spot", b"spot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputePlan: _TypeAlias = ComputePlan  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
@@ -671,12 +795,16 @@ class LaunchSummary(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
+    START_PHASES_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """1 for the first launch."""
     exit_code: _builtins.int
     """How it ended, as an exit code of the table in run.proto; unset while it lives or when unknown."""
     message: _builtins.str
     """One sentence on how it ended."""
+    compute_class: _builtins.str
+    """The compute class that it ran on; empty in local mode."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the launch was recorded."""
@@ -689,6 +817,10 @@ class LaunchSummary(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it was known to have ended; unset while it lives."""
 
+    @_builtins.property
+    def start_phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___StartPhaseTime]:
+        """What the time until its first optimizer step went to, in order; phases that are not over yet are missing."""
+
     def __init__(
         self,
         *,
@@ -698,16 +830,46 @@ class LaunchSummary(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         exit_code: _builtins.int | None = ...,
         message: _builtins.str = ...,
+        compute_class: _builtins.str = ...,
+        start_phases: _abc.Iterable[Global___StartPhaseTime] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "claim_time", b"claim_time", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "claim_time", b"claim_time", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "message", b"message", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "claim_time", b"claim_time", "compute_class", b"compute_class", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "message", b"message", "number", b"number", "start_phases", b"start_phases"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
 
 Global___LaunchSummary: _TypeAlias = LaunchSummary  # noqa: Y015
+
+@_typing.final
+class StartPhaseTime(_message.Message):
+    """How long one of these took."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    phase: Global___StartPhase.ValueType
+    """Which."""
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___StartPhase.ValueType = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartPhaseTime: _TypeAlias = StartPhaseTime  # noqa: Y015
 
 @_typing.final
 class TrainingSpec(_message.Message):
@@ -731,12 +893,15 @@ class TrainingSpec(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
+    COMPUTE_NEEDS_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A title for people. At most 200 characters. Default: empty."""
     base_model: _builtins.str
     """Resource name of an imported base model, `baseModels/<id>`. Required."""
     compute_class: _builtins.str
-    """Where it runs: the name of a compute class that the operator configured. In local mode: `local`. Default: `local`."""
+    """Where it runs: the name of a compute class that the operator configured, as ListComputeClasses tells. In local mode:
+    `local`. Default: the cheapest class that fits `compute_needs`.
+    """
     @_builtins.property
     def dataset(self) -> Global___DatasetSpec:
         """What to train on. Required."""
@@ -783,6 +948,12 @@ class TrainingSpec(_message.Message):
         1 second to 30 days. Default: 24 hours.
         """
 
+    @_builtins.property
+    def compute_needs(self) -> Global___ComputeNeeds:
+        """What the job needs of its machine, where `compute_class` does not say it. Refused beside `compute_class` where the two
+        contradict, and in local mode. Default: empty, any class.
+        """
+
     def __init__(
         self,
         *,
@@ -800,14 +971,53 @@ class TrainingSpec(_message.Message):
         outputs: Global___OutputSpec | None = ...,
         compute_class: _builtins.str = ...,
         deadline: _duration_pb2.Duration | None = ...,
+        compute_needs: Global___ComputeNeeds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
+
+@_typing.final
+class ComputeNeeds(_message.Message):
+    """What a job needs of its machine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_GIB_FIELD_NUMBER: _builtins.int
+    SPOT_FIELD_NUMBER: _builtins.int
+    MAX_PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
+    gpus: _builtins.int
+    """GPUs. 0 to 16. Default: 0, however many the class has."""
+    gpu_memory_gib: _builtins.int
+    """The least memory of each GPU, in GiB. 0 to 1024. Default: 0, any."""
+    spot: _builtins.bool
+    """Whether the class may be one whose nodes can be taken away at any time: true means only such, false never. Default: unset,
+    either.
+    """
+    max_price_per_hour: _builtins.float
+    """The most that an hour may cost, in the operator's currency. Default: 0, any."""
+    def __init__(
+        self,
+        *,
+        gpus: _builtins.int = ...,
+        gpu_memory_gib: _builtins.int = ...,
+        spot: _builtins.bool | None = ...,
+        max_price_per_hour: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_spot", b"_spot", "spot", b"spot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_spot", b"_spot", "gpu_memory_gib", b"gpu_memory_gib", "gpus", b"gpus", "max_price_per_hour", b"max_price_per_hour", "spot", b"spot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__spot: _TypeAlias = _typing.Literal["spot"]  # noqa: Y015
+    _WhichOneofArgType__spot: _TypeAlias = _typing.Literal["_spot", b"_spot"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spot) -> _WhichOneofReturnType__spot | None: ...
+
+Global___ComputeNeeds: _TypeAlias = ComputeNeeds  # noqa: Y015
 
 @_typing.final
 class DatasetSpec(_message.Message):

@@ -359,3 +359,90 @@ class StreamTrainingLogsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamTrainingLogsResponse: _TypeAlias = StreamTrainingLogsResponse  # noqa: Y015
+
+@_typing.final
+class ListComputeClassesRequest(_message.Message):
+    """Request of ListComputeClasses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListComputeClassesRequest: _TypeAlias = ListComputeClassesRequest  # noqa: Y015
+
+@_typing.final
+class ListComputeClassesResponse(_message.Message):
+    """Answer of ListComputeClasses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_CLASSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputeClass]:
+        """Cheapest first. In local mode `local` alone."""
+
+    def __init__(
+        self,
+        *,
+        compute_classes: _abc.Iterable[Global___ComputeClass] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_classes", b"compute_classes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListComputeClassesResponse: _TypeAlias = ListComputeClassesResponse  # noqa: Y015
+
+@_typing.final
+class ComputeClass(_message.Message):
+    """A kind of machine that jobs can run on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_GIB_FIELD_NUMBER: _builtins.int
+    SPOT_FIELD_NUMBER: _builtins.int
+    PRICE_PER_HOUR_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As a spec names it."""
+    description: _builtins.str
+    """For people."""
+    gpus: _builtins.int
+    """GPUs of one launch."""
+    gpu_memory_gib: _builtins.int
+    """Memory of each GPU, in GiB; 0 where the operator did not say."""
+    spot: _builtins.bool
+    """Whether its nodes may be taken away at any time."""
+    price_per_hour: _builtins.float
+    """What an hour of one launch costs, in `currency`; 0 where nothing was said."""
+    currency: _builtins.str
+    """As the operator writes it, such as `USD`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        gpus: _builtins.int = ...,
+        gpu_memory_gib: _builtins.int = ...,
+        spot: _builtins.bool = ...,
+        price_per_hour: _builtins.float = ...,
+        currency: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency", b"currency", "description", b"description", "gpu_memory_gib", b"gpu_memory_gib", "gpus", b"gpus", "name", b"name", "price_per_hour", b"price_per_hour", "spot", b"spot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputeClass: _TypeAlias = ComputeClass  # noqa: Y015

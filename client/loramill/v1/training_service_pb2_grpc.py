@@ -76,6 +76,11 @@ class TrainingServiceStub:
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsResponse.FromString,
                 _registered_method=True)
+        self.ListComputeClasses = channel.unary_unary(
+                '/loramill.v1.TrainingService/ListComputeClasses',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -138,6 +143,13 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListComputeClasses(self, request, context):
+        """The compute classes that the operator offers, cheapest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +192,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.StreamTrainingLogs,
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsResponse.SerializeToString,
+            ),
+            'ListComputeClasses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListComputeClasses,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +416,33 @@ class TrainingService:
             '/loramill.v1.TrainingService/StreamTrainingLogs',
             loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsRequest.SerializeToString,
             loramill_dot_v1_dot_training__service__pb2.StreamTrainingLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListComputeClasses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/ListComputeClasses',
+            loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.FromString,
             options,
             channel_credentials,
             insecure,

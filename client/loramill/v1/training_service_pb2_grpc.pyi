@@ -50,6 +50,8 @@ class TrainingServiceStub:
     """The recorded measurements of a job, by step."""
     StreamTrainingLogs: _grpc.UnaryStreamMultiCallable[_training_service_pb2.StreamTrainingLogsRequest, _training_service_pb2.StreamTrainingLogsResponse]
     """The trainer's log of one launch, line by line."""
+    ListComputeClasses: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]
+    """The compute classes that the operator offers, cheapest first."""
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -72,6 +74,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """The recorded measurements of a job, by step."""
     StreamTrainingLogs: _aio.UnaryStreamMultiCallable[_training_service_pb2.StreamTrainingLogsRequest, _training_service_pb2.StreamTrainingLogsResponse]  # type: ignore[assignment]
     """The trainer's log of one launch, line by line."""
+    ListComputeClasses: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]  # type: ignore[assignment]
+    """The compute classes that the operator offers, cheapest first."""
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains adapters."""
@@ -139,5 +143,13 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_training_service_pb2.StreamTrainingLogsResponse], _abc.AsyncIterator[_training_service_pb2.StreamTrainingLogsResponse]]:
         """The trainer's log of one launch, line by line."""
+
+    @_abc_1.abstractmethod
+    def ListComputeClasses(
+        self,
+        request: _training_service_pb2.ListComputeClassesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListComputeClassesResponse, _abc.Awaitable[_training_service_pb2.ListComputeClassesResponse]]:
+        """The compute classes that the operator offers, cheapest first."""
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
