@@ -27,6 +27,8 @@ class LaunchFacts:
     """One launch, and what its run has left so far."""
 
     assignment: v1.Assignment
+    start: v1.LaunchStart | None = None
+    """How its pod came to run; None where that is not recorded, as always in local mode."""
     claim: v1.Claim | None = None
     status: v1.RunStatus | None = None
     end: v1.End | None = None
@@ -122,6 +124,7 @@ def _read_run(store: ObjectStore, assignment: v1.Assignment, job: JobKeys, execu
     end = read_record(store, keys.end, v1.End)
     return LaunchFacts(
         assignment=assignment,
+        start=read_record(store, job.start(assignment.launch), v1.LaunchStart),
         claim=read_record(store, keys.claim, v1.Claim),
         status=read_record(store, keys.status, v1.RunStatus),
         end=end,
