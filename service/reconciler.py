@@ -28,7 +28,7 @@ from service.retry import RetryPolicy
 from service.times import to_datetime, utc_now
 from service.verification import adapters_to_list, final_adapters
 from service.work_queue import WorkQueue
-from store.records import put_record, uri_of
+from store.records import put_record, read_record, uri_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -185,12 +185,16 @@ class Reconciler:
 
     def _launch(self, facts: JobFacts, number: int) -> None:
         key = TenantKeys(facts.tenant).job(facts.job).launch(number)
-        if number > len(facts.launches):
+        if number <= len(facts.launches):
+            assignment = facts.launches[number - 1].assignment
+        else:
             assignment = assignment_of(self._store, facts, number, self._clock())
             if put_record(self._store, key, assignment):
                 self._metrics.launched(number)
                 log.info("launch recorded", tenant=facts.tenant, job=facts.job, launch=number)
-        self._executor.launch(facts.tenant, facts.job, number, uri_of(self._store, key))
+            else:  # another service was first, and its word counts
+                assignment = read_record(self._store, key, v1.Assignment) or assignment
+        self._executor.launch(facts.tenant, facts.job, number, assignment, uri_of(self._store, key))
 
     def _stop(self, facts: JobFacts, numbers: Iterable[int]) -> None:
         for number in numbers:

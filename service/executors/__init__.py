@@ -10,6 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from loramill import v1
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -38,6 +40,16 @@ class Execution:
     """One sentence for people on what the executor saw; empty if nothing is to be said."""
     end_time: datetime | None = None
     """When the trainer was known to be gone; None unless EXITED."""
+    reason: v1.StateReason.ValueType = v1.STATE_REASON_UNSPECIFIED
+    """Why it does not run yet (PENDING), or what from outside ended it (EXITED); UNSPECIFIED where nothing special is known."""
+    suspended: bool = False
+    """Whether it is PENDING because somebody has suspended it: it begins when they let it, and not before."""
+    scheduled_time: datetime | None = None
+    """When it was given a machine; None unless known."""
+    started_time: datetime | None = None
+    """When its process began to run; None unless known."""
+    node: str = ""
+    """Name of its machine; empty unless known."""
 
     @property
     def alive(self) -> bool:
@@ -51,8 +63,11 @@ ABSENT = Execution(ExecutionState.ABSENT)
 class Executor(Protocol):
     """Synchronous and thread-safe; the service calls it in threads. Every method may raise ExecutorError."""
 
-    def launch(self, tenant: str, job: str, number: int, assignment_uri: str) -> None:
-        """Starts the trainer for this assignment. The same launch again does nothing, whoever asked first."""
+    def launch(self, tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
+        """Starts the trainer for this assignment, which it will read at that URI.
+
+        The same launch again does nothing, whoever asked first.
+        """
         ...
 
     def observe(self, tenant: str, job: str, number: int) -> Execution: ...

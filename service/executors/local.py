@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loramill import v1
 from service.executors import ABSENT, Execution, ExecutionState, ExecutorError
 from service.executors.notes import read_note, write_once
 from service.executors.processes import ProcessIdentity
@@ -70,7 +71,8 @@ class LocalExecutor:
         self._stop_grace = stop_grace
         self._clock = clock
 
-    def launch(self, tenant: str, job: str, number: int, assignment_uri: str) -> None:
+    def launch(self, tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
+        del assignment  # one machine is all there is to choose
         folder = self._launch_folder(tenant, job, number)
         if (folder / RUNNER).exists():
             return

@@ -24,8 +24,8 @@ class FakeExecutor:
         self.forgotten: list[Launch] = []
         self._lock = threading.Lock()
 
-    def launch(self, tenant: str, job: str, number: int, assignment_uri: str) -> None:
-        del assignment_uri
+    def launch(self, tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
+        del assignment, assignment_uri
         with self._lock:
             self.executions.setdefault((tenant, job, number), Execution(ExecutionState.RUNNING))
 

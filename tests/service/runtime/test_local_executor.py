@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from loramill import v1
 from service.executors import ABSENT, Execution, ExecutionState, ExecutorError
 from service.executors.local import LocalExecutor, trainer_environment
 from service.executors.notes import read_note, write_once
@@ -88,7 +89,7 @@ def has_begun(executor: LocalExecutor) -> None:
 def test_the_exit_is_recorded(machine: Machine, program: str, code: int) -> None:
     executor = machine.executor(program)
     assert executor.observe(*LAUNCH) == ABSENT
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     execution = has_exited(executor)
     assert execution.exit_code == code
     assert execution.end_time is not None
@@ -97,7 +98,7 @@ def test_the_exit_is_recorded(machine: Machine, program: str, code: int) -> None
 
 def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     executor = LocalExecutor(tmp_path, trainer_command=["/does/not/exist"])
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     assert has_exited(executor).exit_code == 127
     assert b"/does/not/exist could not be started: No such file or directory" in (executor.read_log(*LAUNCH, 0) or b"")
 
@@ -109,7 +110,7 @@ def test_what_the_trainer_gets(machine: Machine) -> None:
     )
     executor = machine.executor(program)
     hostile = "file:///x;$(touch hacked) --flag"
-    executor.launch(*LAUNCH, hostile)
+    executor.launch(*LAUNCH, v1.Assignment(), hostile)
     assert has_exited(executor).exit_code == 0
     log = executor.read_log(*LAUNCH, 0)
     assert log == f"[{hostile!r}] sings False True True ['0', '1', '2'] \n".encode()
@@ -120,21 +121,23 @@ def test_a_launch_is_started_once_whoever_asks(machine: Machine) -> None:
     executors = [machine.executor(program) for _ in range(4)]
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(asyncio.to_thread(each.launch, *LAUNCH, "file:///x") for each in executors))
+        await asyncio.gather(
+            *(asyncio.to_thread(each.launch, *LAUNCH, v1.Assignment(), "file:///x") for each in executors)
+        )
 
     asyncio.run(all_at_once())
     has_begun(executors[0])
-    machine.executor(program).launch(*LAUNCH, "file:///x")
+    machine.executor(program).launch(*LAUNCH, v1.Assignment(), "file:///x")
     trainer = machine.process("trainer")
     trainer.send(signal.SIGTERM)
     has_exited(executors[0])
-    machine.executor(program).launch(*LAUNCH, "file:///x")
+    machine.executor(program).launch(*LAUNCH, v1.Assignment(), "file:///x")
     assert executors[0].read_log(*LAUNCH, 0) == b"begun\n"
     assert executors[0].observe(*LAUNCH).exit_code == 143
 
 
 def test_a_restarted_service_follows_a_trainer(machine: Machine) -> None:
-    machine.executor(WAITS).launch(*LAUNCH, "file:///x")
+    machine.executor(WAITS).launch(*LAUNCH, v1.Assignment(), "file:///x")
     restarted = machine.executor("")
     assert restarted.observe(*LAUNCH).state is ExecutionState.RUNNING
     machine.process("trainer").send(signal.SIGKILL)
@@ -143,11 +146,11 @@ def test_a_restarted_service_follows_a_trainer(machine: Machine) -> None:
 
 def test_a_trainer_whose_runner_was_killed_is_followed_to_its_end(machine: Machine) -> None:
     executor = machine.executor(WAITS)
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     has_begun(executor)
     machine.kill("runner")
     assert executor.observe(*LAUNCH).state is ExecutionState.RUNNING
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     machine.kill("trainer")
     execution = executor.observe(*LAUNCH)
     assert (execution.state, execution.exit_code) == (ExecutionState.EXITED, None)
@@ -181,7 +184,7 @@ def test_a_number_that_another_process_has_now_is_not_the_trainer(machine: Machi
 def test_stop_asks_then_kills(machine: Machine) -> None:
     polite = machine.executor(POLITE)
     polite.stop(*LAUNCH)
-    polite.launch(*LAUNCH, "file:///x")
+    polite.launch(*LAUNCH, v1.Assignment(), "file:///x")
     has_begun(polite)
     polite.stop(*LAUNCH)
     polite.stop(*LAUNCH)
@@ -190,7 +193,7 @@ def test_stop_asks_then_kills(machine: Machine) -> None:
 
 def test_a_trainer_that_does_not_listen_is_killed_after_the_grace(machine: Machine) -> None:
     patient, hurried = machine.executor(DEAF), machine.executor(DEAF, grace=0)
-    patient.launch(*LAUNCH, "file:///x")
+    patient.launch(*LAUNCH, v1.Assignment(), "file:///x")
     has_begun(patient)
     patient.stop(*LAUNCH)
     patient.stop(*LAUNCH)
@@ -205,7 +208,7 @@ def test_helpers_of_a_trainer_go_with_it(machine: Machine) -> None:
         " signal.pause()"
     )
     executor = machine.executor(program)
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     has_begun(executor)
     helper = ProcessIdentity.of(int((executor.read_log(*LAUNCH, 0) or b"").split()[1]))
     assert helper.is_alive()
@@ -217,7 +220,7 @@ def test_helpers_of_a_trainer_go_with_it(machine: Machine) -> None:
 def test_the_log_is_read_from_any_place(machine: Machine) -> None:
     executor = machine.executor("import sys; print('one', flush=True); print('two', file=sys.stderr)")
     assert executor.read_log(*LAUNCH, 0) is None
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     has_exited(executor)
     assert executor.read_log(*LAUNCH, 0) == b"one\ntwo\n"
     assert executor.read_log(*LAUNCH, 4) == b"two\n"
@@ -227,7 +230,7 @@ def test_the_log_is_read_from_any_place(machine: Machine) -> None:
 def test_what_works_is_not_forgotten_and_what_has_ended_leaves_nothing(machine: Machine) -> None:
     executor = machine.executor(WAITS)
     executor.forget(*LAUNCH)
-    executor.launch(*LAUNCH, "file:///x")
+    executor.launch(*LAUNCH, v1.Assignment(), "file:///x")
     with pytest.raises(ExecutorError, match="still works"):
         executor.forget(*LAUNCH)
     machine.kill("trainer")
@@ -240,7 +243,7 @@ def test_what_works_is_not_forgotten_and_what_has_ended_leaves_nothing(machine: 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / TENANT).write_text("in the way")
     with pytest.raises(ExecutorError, match=f"runner of launch 1 of {JOB} could not be started"):
-        LocalExecutor(tmp_path).launch(*LAUNCH, "file:///x")
+        LocalExecutor(tmp_path).launch(*LAUNCH, v1.Assignment(), "file:///x")
 
 
 def test_a_damaged_note_is_named(machine: Machine) -> None:

@@ -265,11 +265,11 @@ async def test_an_executor_that_fails_is_asked_again() -> None:
     executor = PretendedExecutor(store)
     start, failures = executor.launch, []
 
-    def launch(tenant: str, job: str, number: int, assignment_uri: str) -> None:
+    def launch(tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
         if len(failures) < 3:
             failures.append(number)
             raise ExecutorError("no processes left")
-        start(tenant, job, number, assignment_uri)
+        start(tenant, job, number, assignment, assignment_uri)
 
     executor.launch = launch  # type: ignore[method-assign]
     submit(store)

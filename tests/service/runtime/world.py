@@ -89,7 +89,8 @@ class PretendedExecutor:
         self.most_at_once = 0
         self._lock = threading.Lock()
 
-    def launch(self, tenant: str, job: str, number: int, assignment_uri: str) -> None:
+    def launch(self, tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
+        assert assignment.launch == number
         assert assignment_uri == self.store.uri + TenantKeys(tenant).job(job).launch(number)
         with self._lock:
             if (job, number) in self.executions:
