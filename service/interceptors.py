@@ -41,6 +41,8 @@ class Call:
 
 
 Surrounding = Callable[[Call], AbstractAsyncContextManager[None]]
+Identify = Callable[[str, str, str], Caller]
+"""Who calls, from (peer, method, call id). Raises NotIdentified."""
 
 
 class Surround(grpc.aio.ServerInterceptor):
@@ -162,8 +164,8 @@ async def answered(call: Call) -> AsyncIterator[None]:
         await call.context.abort(status.code, status.details, trailing)
 
 
-def identified(identify: Callable[[str, str, str], Caller]) -> Surrounding:
-    """Finds out who calls, from (peer, method, call id)."""
+def identified(identify: Identify) -> Surrounding:
+    """Finds out who calls."""
 
     @asynccontextmanager
     async def surrounding(call: Call) -> AsyncIterator[None]:

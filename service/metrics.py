@@ -104,12 +104,12 @@ class JobsByState(Collector):
 
 
 class MetricsPage:
-    """`/metrics` on loopback, until it is closed."""
+    """`/metrics`, until it is closed."""
 
-    def __init__(self, registry: CollectorRegistry, port: int) -> None:
+    def __init__(self, registry: CollectorRegistry, host: str, port: int) -> None:
         self._server: WSGIServer
         self._thread: threading.Thread
-        self._server, self._thread = start_http_server(port, addr="127.0.0.1", registry=registry)
+        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
         self.port = int(self._server.server_port)
 
     def close(self) -> None:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_ROUNDS_OF_WAITING = 20
-"""Of so many regular looks at the living jobs, one is at those too that merely wait: another service may have moved them."""
+_LOOKS_OF_WAITING = 20
+"""Of so many looks at the living jobs, one is at those too that merely wait: another service may have moved them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,10 @@ class ReconcilerSettings:
     jobs: int = 1
     """Jobs that may be under way at once."""
     interval: timedelta = timedelta(seconds=1)
-    """Between two looks at every living job; what nobody tells of, such as the end of a process, is noticed by then."""
+    """Between two looks at the list of living jobs; one that another service has accepted is noticed by then."""
+    look_again: timedelta = timedelta(0)
+    """Between two looks at each of them; what nobody tells of, such as the end of a process, is noticed by then. At least
+    the interval."""
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     looks_at_once: int = 8
     """Jobs that are looked at, and acted upon, at the same time."""
@@ -221,9 +224,9 @@ class Reconciler:
     # -- when ----------------------------------------------------------------------------------------------------------
 
     def _look_again(self, key: JobKey, at: datetime | None = None) -> None:
-        """At that time, or after an interval. A time beyond it is left to the regular look."""
+        """At that time, or after an interval. A time beyond the next regular look is left to that."""
         delay = self._settings.interval if at is None else at - self._clock()
-        if delay <= self._settings.interval:
+        if delay <= max(self._settings.interval, self._settings.look_again):
             asyncio.get_running_loop().call_later(max(0.0, delay.total_seconds()), self._queue.add, key)
 
     async def _begin(self) -> None:
@@ -248,11 +251,14 @@ class Reconciler:
         return [JobKey(tenant, job) for tenant in tenants for job in indexes.active_jobs(self._store, tenant)]
 
     async def _look_regularly(self) -> None:
+        rounds_of_a_look = max(1, round(self._settings.look_again / self._settings.interval))
         for round_ in itertools.count():
             active = await self._persistent(Exception, asyncio.to_thread, self._active)
+            look, in_look = divmod(round_, rounds_of_a_look)
             # And those that hold a place here: what works for a job after its end, and what another service has ended.
             for key in {*active, *self._places}:
-                if round_ % _ROUNDS_OF_WAITING == 0 or not self._merely_waits(key):
+                due = in_look == 0 and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
+                if due or key not in self._places:
                     self._queue.add(key)
             await asyncio.sleep(self._settings.interval.total_seconds())
 

@@ -53,10 +53,6 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "plain"] = Field("auto", description="auto is plain on a terminal, else json")
 
     @property
-    def store_uri(self) -> str:
-        return (self.data.resolve() / "store").as_uri() + "/"
-
-    @property
     def reconcile_every(self) -> timedelta:
         return timedelta(seconds=self.reconcile_interval)
 

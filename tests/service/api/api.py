@@ -18,7 +18,7 @@ from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
 from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-from service.__main__ import Service
+from service.composition import Service
 from service.indexes import active_jobs
 from service.keys import TenantKeys
 from service.times import to_timestamp, utc_now

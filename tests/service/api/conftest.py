@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from service.__main__ import serving
+from service.composition import serving
+from service.platforms.local import local_platform
 from service.settings import Settings
 from tests.service.api.api import Api
 from tests.service.api.fakes import FakeExecutor
@@ -40,5 +41,6 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
         stop_grace=1.0,
     )
     executor = FakeExecutor()
-    async with serving(settings, executor) as service, Api.open(service, executor, tmp_path / "models") as api:
-        yield api
+    with local_platform(settings, executor) as platform:
+        async with serving(settings, platform) as service, Api.open(service, executor, tmp_path / "models") as api:
+            yield api

@@ -20,7 +20,8 @@ import pytest
 from loramill import v1
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-from service.__main__ import serving
+from service.composition import serving
+from service.platforms.local import local_platform
 from service.settings import Settings, Unusable, read_settings
 from tests.service.api.api import Api, error_of
 from tests.service.api.fakes import FakeExecutor
@@ -97,7 +98,8 @@ async def test_when_it_stops_followers_are_told_and_do_not_hold_it_up(tmp_path: 
     )
     executor = FakeExecutor()
     async with AsyncExitStack() as running, AsyncExitStack() as calling:
-        service = await running.enter_async_context(serving(settings, executor))
+        platform = running.enter_context(local_platform(settings, executor))
+        service = await running.enter_async_context(serving(settings, platform))
         api = await calling.enter_async_context(Api.open(service, executor, tmp_path))
         name = await api.job()
         trainer = await api.launched(name)

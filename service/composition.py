@@ -1,0 +1,152 @@
+"""The composition root: everything is wired here and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from loramill import v1
+from service.acceptance import Acceptance
+from service.adapter_uploads import AdapterUploads
+from service.adapters import Adapters
+from service.audit import Audit
+from service.bases import SHAPES_ID, Bases
+from service.datasets import Datasets
+from service.errors import InvalidRequest, ResourceExists
+from service.jobs import Jobs
+from service.metrics import JobsByState, ReconcilerCounts, RpcMetrics
+from service.platforms import Platform
+from service.reconciler import Reconciler, ReconcilerSettings
+from service.run_logs import RunLogs
+from service.servers import Following, Servicers, grpc_server, metrics_page
+from service.servicers.adapter import AdapterServicer
+from service.servicers.base_model import BaseModelServicer
+from service.servicers.dataset import DatasetServicer
+from service.servicers.training import TrainingServicer
+from service.settings import Settings
+from service.uploads import Uploads
+from service.watch import Watches
+from store.object_store import ObjectStore
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service, as its main function and tests see it."""
+
+    address: str
+    metrics_port: int
+    store: ObjectStore
+    reconciling: asyncio.Task[None]
+    """Ends only by an error, or when the service stops."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    bases: Bases
+    jobs: Jobs
+    reconciler: Reconciler
+    following: Following
+    servicers: Servicers
+
+
+@asynccontextmanager
+async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Service]:
+    """Serves until it is left: then calls end within the grace time, and trainers go on. Raises Unusable."""
+    async with AsyncExitStack() as stack:
+        registry = CollectorRegistry()
+        parts = _parts(settings, platform, registry)
+        await asyncio.to_thread(_import_shapes, parts.bases, settings.builtin_shapes)
+        JobsByState(lambda: _count(parts.jobs, platform.tenants), registry)
+        metrics_port = stack.enter_context(metrics_page(registry, platform.host, settings.metrics_port))
+        port = await stack.enter_async_context(
+            grpc_server(
+                parts.servicers,
+                parts.following,
+                platform.identify,
+                RpcMetrics(registry),
+                host=platform.host,
+                port=settings.port,
+                grace=settings.stop_grace,
+            )
+        )
+        reconciling = await stack.enter_async_context(_reconciling(parts.reconciler, platform))
+        yield Service(f"{platform.host}:{port}", metrics_port, platform.store, reconciling)
+
+
+def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) -> _Parts:
+    store, executor = platform.store, platform.executor
+    reconciler = Reconciler(
+        store,
+        executor,
+        ReconcilerSettings(
+            tenants=platform.tenants,
+            jobs=settings.jobs,
+            interval=settings.reconcile_every,
+            look_again=platform.look_again,
+        ),
+        ReconcilerCounts(registry),
+        leads=platform.leads,
+    )
+    audit = Audit(store)
+    datasets = Datasets(store, audit)
+    bases = Bases(store, audit, settings.import_root, platform.staging)
+    jobs = Jobs(store, executor, reconciler.queue_position, audit)
+    adapters = Adapters(store, audit)
+
+    async def read(tenant: str, job: str) -> v1.TrainingJob:
+        return await asyncio.to_thread(jobs.get, tenant, job)
+
+    following = Following(Watches(read, settings.watch_interval), asyncio.Event())
+    logs = RunLogs(store, executor, jobs, settings.watch_interval, following.stop)
+    acceptance = Acceptance(store, datasets, bases, adapters, audit)
+    servicers = Servicers(
+        TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake),
+        DatasetServicer(datasets, Uploads(datasets, platform.staging, settings.upload_limit)),
+        AdapterServicer(adapters, AdapterUploads(store, audit, platform.staging, settings.adapter_limit)),
+        BaseModelServicer(bases),
+    )
+    return _Parts(bases, jobs, reconciler, following, servicers)
+
+
+def _import_shapes(bases: Bases, folder: Path) -> None:
+    """A service without it still serves: other base models can be imported."""
+    if not folder.is_dir():
+        log.warning("the base model that comes with Loramill is not there, so it is not offered", folder=str(folder))
+        return
+    try:
+        model = bases.import_shapes(folder)
+    except (InvalidRequest, ResourceExists) as error:
+        log.warning("the base model that comes with Loramill was not imported", base=SHAPES_ID, problem=error.message)
+        return
+    log.info("base model ready", base=model.name, digest=model.digest)
+
+
+def _count(jobs: Jobs, tenants: tuple[str, ...]) -> Mapping[str, int]:
+    """Jobs of all tenants by state."""
+    return sum((Counter(jobs.count_by_state(tenant)) for tenant in tenants), Counter[str]())
+
+
+@asynccontextmanager
+async def _reconciling(reconciler: Reconciler, platform: Platform) -> AsyncIterator[asyncio.Task[None]]:
+    loop = asyncio.get_running_loop()
+
+    def changed(tenant: str, job: str) -> None:
+        loop.call_soon_threadsafe(reconciler.wake, tenant, job)
+
+    with platform.following(changed):
+        task = asyncio.create_task(reconciler.run(), name="reconciler")
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

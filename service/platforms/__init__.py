@@ -1,0 +1,37 @@
+"""What differs between one machine and a cluster. All else is the same service, and is made of these parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from service.executors import Executor
+from service.interceptors import Identify
+from store.object_store import ObjectStore
+
+Changed = Callable[[str, str], None]
+"""Hears, in any thread, that a (tenant, job) should be looked at."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Where a service runs. Its makers open and probe everything, and raise Unusable for what cannot be used."""
+
+    store: ObjectStore
+    executor: Executor
+    following: Callable[[Changed], AbstractContextManager[None]]
+    """While it is entered, the executor tells of launches that have changed."""
+    leads: Callable[[], bool]
+    """Whether this service may give places to waiting jobs now."""
+    tenants: tuple[str, ...]
+    """Whose jobs are driven."""
+    look_again: timedelta
+    """Between two looks at a living job of which nothing is heard."""
+    identify: Identify
+    host: str
+    """Address that is served."""
+    staging: Path
+    """Folder for unfinished uploads and imports."""

@@ -1,0 +1,53 @@
+"""One machine: a folder as the store, subprocesses as trainers, callers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from service.caller import LOCAL_TENANT, loopback_caller
+from service.executors import Executor
+from service.executors.local import LocalExecutor
+from service.lease import FileLease
+from service.platforms import Platform
+from service.platforms.opening import emptied, opened
+from service.settings import Settings, Unusable
+
+HOST = "127.0.0.1"
+"""Without authentication no other address is served."""
+
+
+@contextmanager
+def local_platform(settings: Settings, executor: Executor | None = None) -> Iterator[Platform]:
+    """Holds the data folder until it is left. Raises Unusable."""
+    with _lease(settings.data) as lease:
+        yield Platform(
+            store=opened((settings.data.resolve() / "store").as_uri() + "/"),
+            executor=executor or LocalExecutor(settings.data / "executor"),
+            following=lambda _changed: nullcontext(),  # what nobody tells of, the next look finds
+            leads=lease.held,
+            tenants=(LOCAL_TENANT,),
+            look_again=settings.reconcile_every,
+            identify=loopback_caller,
+            host=HOST,
+            staging=emptied(settings.data / "staging"),
+        )
+
+
+@contextmanager
+def _lease(data: Path) -> Iterator[FileLease]:
+    """Holds the data folder for this service alone. Raises Unusable if another one has it."""
+    lease = FileLease(data / "service.lock")
+    try:
+        held = lease.held()
+    except OSError as error:
+        raise Unusable(f"The data folder {data} cannot be used: {error}; choose another with --data.") from error
+    if not held:
+        raise Unusable(
+            f"Another service works on the data folder {data.resolve()}; stop it, or choose another with --data."
+        )
+    try:
+        yield lease
+    finally:
+        lease.release()

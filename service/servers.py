@@ -1,0 +1,125 @@
+"""The servers of a service: gRPC for callers, and the page that Prometheus reads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from loramill.v1 import (
+    adapter_service_pb2,
+    adapter_service_pb2_grpc,
+    base_model_service_pb2,
+    base_model_service_pb2_grpc,
+    dataset_service_pb2,
+    dataset_service_pb2_grpc,
+    training_service_pb2,
+    training_service_pb2_grpc,
+)
+from service.interceptors import Identify, Surround, answered, identified, measured, named
+from service.metrics import MetricsPage, RpcMetrics
+from service.ports import check_port, port_in_use
+from service.servicers.adapter import AdapterServicer
+from service.servicers.base_model import BaseModelServicer
+from service.servicers.dataset import DatasetServicer
+from service.servicers.training import TrainingServicer
+from service.settings import Unusable
+from service.watch import Watches
+
+_LARGEST_MESSAGE = 4 << 20
+_SERVICES = tuple(
+    descriptor.services_by_name[name].full_name
+    for descriptor, name in (
+        (training_service_pb2.DESCRIPTOR, "TrainingService"),
+        (dataset_service_pb2.DESCRIPTOR, "DatasetService"),
+        (adapter_service_pb2.DESCRIPTOR, "AdapterService"),
+        (base_model_service_pb2.DESCRIPTOR, "BaseModelService"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Servicers:
+    """What answers calls."""
+
+    training: TrainingServicer
+    dataset: DatasetServicer
+    adapter: AdapterServicer
+    base_model: BaseModelServicer
+
+
+@dataclass(frozen=True)
+class Following:
+    """What long calls hang on, and what ends them when the service stops."""
+
+    watches: Watches
+    stop: asyncio.Event
+
+
+@contextmanager
+def metrics_page(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
+    """Serves `/metrics`; the port. Raises Unusable."""
+    check_port(host, port, "--metrics-port")
+    try:
+        page = MetricsPage(registry, host, port)
+    except OSError as error:
+        raise Unusable(port_in_use(host, port, "--metrics-port")) from error
+    try:
+        yield page.port
+    finally:
+        page.close()
+
+
+@asynccontextmanager
+async def grpc_server(
+    servicers: Servicers,
+    following: Following,
+    identify: Identify,
+    metrics: RpcMetrics,
+    *,
+    host: str,
+    port: int,
+    grace: float,
+) -> AsyncIterator[int]:
+    """Serves gRPC; the port. When it is left, followers are told, and calls under way have `grace` seconds."""
+    check_port(host, port, "--port")
+    server = grpc.aio.server(
+        interceptors=[Surround((named, measured(metrics), answered, identified(identify)))],
+        options=[
+            ("grpc.so_reuseport", 0),  # else a second service would share the port in silence
+            ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+            ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+        ],
+    )
+    healthy = await _add_servicers(server, servicers)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise Unusable(port_in_use(host, port, "--port")) from error
+    await server.start()
+    try:
+        yield bound
+    finally:
+        following.stop.set()
+        await healthy.enter_graceful_shutdown()
+        await following.watches.stop()
+        await server.stop(grace)
+
+
+async def _add_servicers(server: grpc.aio.Server, servicers: Servicers) -> health.aio.HealthServicer:
+    training_service_pb2_grpc.add_TrainingServiceServicer_to_server(servicers.training, server)
+    dataset_service_pb2_grpc.add_DatasetServiceServicer_to_server(servicers.dataset, server)
+    adapter_service_pb2_grpc.add_AdapterServiceServicer_to_server(servicers.adapter, server)
+    base_model_service_pb2_grpc.add_BaseModelServiceServicer_to_server(servicers.base_model, server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    for name in _SERVICES:
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return healthy
