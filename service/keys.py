@@ -37,7 +37,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts lik
 _TIME_DIGITS, _RANDOM_DIGITS = 9, 7
 _LATEST = 32**_TIME_DIGITS - 1
 _ID = re.compile(rf"[{_ALPHABET}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_TENANT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label: tenants stand in labels of Kubernetes
 _BASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}|upload")
 
@@ -55,6 +55,10 @@ def is_base_id(text: str) -> bool:
 
 def is_tenant(text: str) -> bool:
     return _TENANT.fullmatch(text) is not None
+
+
+def is_job_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
 
 
 def job_name(job: str) -> str:
@@ -144,7 +148,9 @@ class TenantKeys:
 
     def __post_init__(self) -> None:
         if not is_tenant(self.tenant):
-            raise ValueError(f"tenant {self.tenant!r} must be 1 to 63 lower-case letters, digits and '-'")
+            raise ValueError(
+                f"tenant {self.tenant!r} must be 1 to 63 lower-case letters, digits and '-', not first or last"
+            )
 
     @property
     def root(self) -> str:
