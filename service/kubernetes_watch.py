@@ -1,0 +1,60 @@
+"""One answer of the API server to a watch: a line of JSON for each change, for as long as it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import urllib3
+
+from service.kubernetes_errors import Unavailable, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PIECE = 1 << 16
+
+
+class Change(NamedTuple):
+    kind: str
+    """ADDED, MODIFIED, DELETED or BOOKMARK."""
+    object: dict[str, Any]
+
+
+class WatchStream:
+    """The changes of one watch, once. It is read in one thread, and may be closed in another."""
+
+    def __init__(self, request: str, response: urllib3.HTTPResponse) -> None:
+        self._request = request
+        self._response = response
+
+    def __iter__(self) -> Iterator[Change]:
+        """Ends where the API server ends it in good order, or after `close`.
+
+        Raises Gone if the version to go on from is no longer kept, Unavailable if the connection breaks or falls silent.
+        """
+        try:
+            for line in self._lines():
+                kind, found = line["type"], line["object"]
+                if kind == "ERROR":
+                    raise error_of(self._request, int(found.get("code") or 500), json.dumps(found).encode())
+                yield Change(kind, found)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
+            raise Unavailable(self._request, f"the watch broke off: {error}") from error
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it has ended already
+            self._response.shutdown()
+
+    def _lines(self) -> Iterator[Any]:
+        rest = b""
+        for piece in self._response.stream(_PIECE):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
+        if rest.strip():
+            raise ValueError("it ended within an object")
