@@ -9,6 +9,7 @@ from loramill import v1
 from service.causes import cause_of, causes_of, describe_exit
 from service.keys import job_name
 from service.retry import GiveUp, RetryPolicy, decide_retry
+from service.start_phases import start_phases
 from service.times import to_timestamp
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def training_job(facts: JobFacts, now: datetime, queue_position: int | None = No
         state_reason=standing.reason,
         state_message=standing.message,
         create_time=facts.create.create_time,
-        launches=[_summary(launch) for launch in facts.launches],
+        launches=[_summary(facts, launch) for launch in facts.launches],
         adapters=_adapter_names(facts.launches),
         warnings=facts.create.warnings,
     )
@@ -158,8 +159,12 @@ def _launching(launches: tuple[LaunchFacts, ...], now: datetime) -> Standing:
     )
 
 
-def _summary(launch: LaunchFacts) -> v1.LaunchSummary:
-    summary = v1.LaunchSummary(number=launch.number, create_time=launch.assignment.create_time)
+def _summary(facts: JobFacts, launch: LaunchFacts) -> v1.LaunchSummary:
+    summary = v1.LaunchSummary(
+        number=launch.number,
+        create_time=launch.assignment.create_time,
+        start_phases=start_phases(facts, launch),
+    )
     if launch.claim is not None:
         summary.claim_time.CopyFrom(launch.claim.create_time)
     if launch.end is not None:

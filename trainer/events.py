@@ -70,7 +70,9 @@ class RunEvents:
         # Looked at once a step: a signal that comes later must not stop the run before this step is measured.
         self.stopping = self.stop.received
         due = time.monotonic() - self.last_report >= self.report_seconds
-        return due or self.stopping or step == self.steps or self._keeps(step)
+        # The device is waited for after the run's first step too: the time until then is told.
+        first = step == self.started_step + 1
+        return due or first or self.stopping or step == self.steps or self._keeps(step)
 
     def _keeps(self, step: int) -> bool:
         return any(every and step % every == 0 for every in (self.checkpoint_every, self.config.save_every))

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from loramill import v1
 from store import ObjectStore, StoreError
-from store.records import put_status_record
+from store.records import put_status_record, read_record
 from trainer.logs import LogLines
 from trainer.record import now
 
@@ -30,7 +30,10 @@ class Reporter:
 
     def __init__(self, run: ObjectStore, lines: LogLines, seconds: float) -> None:
         self._run, self._lines, self._seconds = run, lines, seconds
-        self._status = v1.Progress()
+        # What a process of this run that was killed has told of its beginning stays true.
+        self._status = read_record(run, "status.json", v1.RunStatus) or v1.RunStatus(schema_version=1)
+        self._status.ClearField("progress")
+        self._progress = self._status.progress
         self._metrics: list[v1.TrainingMetric] = []
         self._lock, self._writing, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._chunks = {"metrics": self._next_number("metrics/"), "logs": self._next_number("logs/")}
@@ -58,11 +61,11 @@ class Reporter:
 
     @property
     def step(self) -> int:
-        return self._status.step
+        return self._progress.step
 
     @property
     def trained_seconds(self) -> float:
-        return self._status.trained_seconds
+        return self._progress.trained_seconds
 
     @property
     def unstored(self) -> list[v1.TrainingMetric]:
@@ -73,8 +76,10 @@ class Reporter:
     def phase(self, phase: v1.Phase.ValueType, message: str) -> None:
         """A new part of the work begins."""
         with self._lock:
-            self._status.phase = phase
-            self._status.message = message
+            if phase not in (start.phase for start in self._status.phase_starts):
+                self._status.phase_starts.add(phase=phase, time=now())
+            self._progress.phase = phase
+            self._progress.message = message
         log.info(message, phase=v1.Phase.Name(phase).removeprefix("PHASE_").lower())
         if self._bar is not None:
             self._bar.say(message)
@@ -82,14 +87,14 @@ class Reporter:
     def count(self, what: str, done: int, total: int) -> None:
         """How far a part of the work has come, such as "encoding pictures 12/40"."""
         with self._lock:
-            self._status.message = f"{what} {done}/{total}"
+            self._progress.message = f"{what} {done}/{total}"
         if self._bar is not None:
             self._bar.say(f"{what} {done}/{total}")
 
     def length(self, step: int, steps: int, trained_seconds: float) -> None:
         """Where training starts and ends."""
         with self._lock:
-            self._status.step, self._status.steps, self._status.trained_seconds = step, steps, trained_seconds
+            self._progress.step, self._progress.steps, self._progress.trained_seconds = step, steps, trained_seconds
 
     def trained(self, metrics: list[v1.TrainingMetric], *, remaining: float, trained_seconds: float) -> None:
         """Steps were done and measured; `remaining` and `trained_seconds` in seconds."""
@@ -97,13 +102,15 @@ class Reporter:
         left = Duration()
         left.FromTimedelta(timedelta(seconds=round(remaining)))
         with self._lock:
+            if not self._status.HasField("first_step_time"):
+                self._status.first_step_time.CopyFrom(now())
             self._metrics.extend(metrics)
-            self._status.step, self._status.trained_seconds = last.step, trained_seconds
-            self._status.loss = sum(metric.loss for metric in metrics) / len(metrics)
-            self._status.images_per_second = last.images_per_second
-            self._status.remaining.CopyFrom(left)
-            self._status.message = f"step {last.step}/{self._status.steps}"
-            steps, loss = self._status.steps, self._status.loss
+            self._progress.step, self._progress.trained_seconds = last.step, trained_seconds
+            self._progress.loss = sum(metric.loss for metric in metrics) / len(metrics)
+            self._progress.images_per_second = last.images_per_second
+            self._progress.remaining.CopyFrom(left)
+            self._progress.message = f"step {last.step}/{self._progress.steps}"
+            steps, loss = self._progress.steps, self._progress.loss
         if self._bar is None:
             log.info(
                 "trained",
@@ -130,8 +137,9 @@ class Reporter:
 
     def _write(self) -> None:
         with self._lock:
-            self._status.update_time.CopyFrom(now())
-            status = v1.RunStatus(schema_version=1, progress=self._status)
+            self._progress.update_time.CopyFrom(now())
+            status = v1.RunStatus()
+            status.CopyFrom(self._status)
             metrics, lines = list(self._metrics), self._lines.peek()
         put_status_record(self._run, "status.json", status)
         if metrics:

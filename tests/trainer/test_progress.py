@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from loramill import v1
 from store import ObjectStore, StoreUnavailable, open_store
 from store.records import read_record
+from tests.trainer.jobs import Jobs
 from trainer.logs import LogLines
 from trainer.progress import Reporter
 from trainer.story import read_metrics
@@ -67,6 +69,55 @@ def test_status_and_measurements(runs: ObjectStore, store: ObjectStore) -> None:
     assert [metric.loss for metric in read_metrics(runs, [])] == [1.0, 1.0, 0.5]
     assert [info.key for info in store.list("metrics/")] == ["metrics/000001.json", "metrics/000002.json"]
     assert b'"event": "said"' in store.get("logs/000001.jsonl")
+
+
+def test_when_each_phase_began_first_and_the_first_step_was_done(store: ObjectStore) -> None:
+    def told() -> tuple[list[v1.Phase.ValueType], list[int], int]:
+        found = read_record(store, "status.json", v1.RunStatus)
+        assert found is not None
+        times = [start.time.ToNanoseconds() for start in found.phase_starts]
+        first = found.first_step_time.ToNanoseconds() if found.HasField("first_step_time") else 0
+        return [start.phase for start in found.phase_starts], times, first
+
+    with Reporter(store, LogLines(), NEVER) as reporter:
+        for phase in (v1.PHASE_ENCODING, v1.PHASE_PREVIEWING, v1.PHASE_TRAINING, v1.PHASE_PREVIEWING):
+            reporter.phase(phase, "goes on")
+        reporter.flush()
+        phases, times, first_step = told()
+        assert (phases, first_step) == ([v1.PHASE_ENCODING, v1.PHASE_PREVIEWING, v1.PHASE_TRAINING], 0)
+        assert times == sorted(set(times))
+        tell(reporter, 1)
+        reporter.flush()
+        first_step = told()[2]
+        assert first_step > times[-1]
+        tell(reporter, 2)
+    assert told() == (phases, times, first_step), "later ones are no first ones"
+
+    # The process was killed, and another does the same run again.
+    with Reporter(store, LogLines(), NEVER) as reporter:
+        reporter.phase(v1.PHASE_ENCODING, "once more")
+        tell(reporter, 1)
+    assert told() == (phases, times, first_step)
+
+
+def test_the_first_step_of_a_run_is_told_at_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORAMILL_TRAINER_REPORT_SECONDS", "1000")
+    job = jobs.new("first step", {"optimization": {"steps": 3}, "previews": {"inference_steps": 1}})
+    assert job.run() == 0
+    assert [line["step"] for line in map(json.loads, job.log().splitlines()) if line["event"] == "trained"] == [1, 2, 3]
+    found = read_record(open_store(job.assignment.run_uri), "status.json", v1.RunStatus)
+    assert found is not None
+    began = {start.phase: start.time.ToNanoseconds() for start in found.phase_starts}
+    assert list(began) == [
+        v1.PHASE_CHECKING_DATA,
+        v1.PHASE_LOADING_MODEL,
+        v1.PHASE_ENCODING,
+        v1.PHASE_PREVIEWING,
+        v1.PHASE_TRAINING,
+        v1.PHASE_SAVING,
+        v1.PHASE_ENDED,
+    ]
+    assert began[v1.PHASE_TRAINING] < found.first_step_time.ToNanoseconds() < began[v1.PHASE_SAVING]
 
 
 def test_it_writes_by_itself(store: ObjectStore) -> None:
