@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from store.key_rules import check_key, check_prefix, is_key
-from store.local_files import CHUNK, replacing
+from store.local_files import replacing
 from store.object_store import ObjectInfo
+from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, make_client, reported
-from store.s3_creation import Creation, retrying
+from store.s3_creation import Creation
+from store.s3_fetching import Fetching
+from store.s3_retries import retrying
 from store.uris import encoded
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
-PART_SIZE = 64 << 20
-"""Bytes. Larger contents are sent in parts of this size, one after another, each held in memory."""
+PART_SIZE = 32 << 20
+"""Bytes. Larger contents are sent, and fetched, in parts of this size, several at once."""
 
 
 class S3Store:
@@ -109,15 +111,8 @@ class S3Store:
 
     def fetch(self, key: str, path: Path) -> None:
         full_key = self._full(key)
-
-        def copy(target: BinaryIO) -> None:
-            target.seek(0)
-            target.truncate()
-            with contextlib.closing(self._client.get_object(Bucket=self._bucket, Key=full_key)["Body"]) as body:
-                shutil.copyfileobj(body, target, CHUNK)
-
         with reported(self._name(key)), replacing(path) as target:
-            retrying(copy, target)
+            Fetching(self._client, self._bucket, full_key, self._name(key), self._part_size).into(target)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         check_prefix(prefix)
@@ -127,6 +122,10 @@ class S3Store:
         full_key = self._full(key)
         with reported(self._name(key)):
             retrying(self._client.delete_object, Bucket=self._bucket, Key=full_key)
+
+    def addresses(self, endpoint_url: str | None = None) -> S3Addresses:
+        signer = make_client(endpoint_url) if endpoint_url is not None else self._client
+        return S3Addresses(self._client, signer, self._bucket, self._full, self._name)
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         for page in self._pages(prefix, after):

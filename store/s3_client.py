@@ -59,6 +59,7 @@ def make_client(endpoint_url: str | None = None, ca_bundle: str | None = None, p
         return session.client("s3", endpoint_url=endpoint_url, verify=ca_bundle, config=config)
 
     config = Config(
+        signature_version="s3v4",  # of presigned URLs too, for which boto3 still prefers the version before
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         retries={"total_max_attempts": 1, "mode": "standard"},
