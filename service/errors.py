@@ -6,7 +6,8 @@
     ├── ResourceExists           ALREADY_EXISTS        RESOURCE_EXISTS
     ├── Refused                  FAILED_PRECONDITION   as given
     ├── Interrupted              ABORTED               CONCURRENT_CHANGE; the same call again may succeed
-    ├── NotIdentified            UNAUTHENTICATED       NOT_IDENTIFIED
+    ├── NotIdentified            UNAUTHENTICATED       as given
+    ├── NotPermitted             PERMISSION_DENIED     as given
     ├── NotAvailable             UNAVAILABLE           as given; the same call again may succeed
     └── Damaged                  DATA_LOSS             DAMAGED_RECORD
 
@@ -119,8 +120,22 @@ class Interrupted(ServiceError):
 
 
 class NotIdentified(ServiceError):
+    """Nobody is served before it is known who calls."""
+
     code = grpc.StatusCode.UNAUTHENTICATED
     reason = "NOT_IDENTIFIED"
+
+    def __init__(self, message: str, reason: str | None = None, check: str = "") -> None:
+        """`check` says what was found wrong: for the service's log, never for the caller."""
+        super().__init__(message, reason)
+        self.check = check
+
+
+class NotPermitted(ServiceError):
+    """It is known who calls, and that this is not theirs to do."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "NOT_PERMITTED"
 
 
 class NotAvailable(ServiceError):
