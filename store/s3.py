@@ -12,12 +12,11 @@ from botocore.exceptions import ClientError
 
 from store.key_rules import check_key, check_prefix, is_key
 from store.local_files import replacing
-from store.object_store import ObjectInfo
+from store.object_store import NotFound, ObjectInfo
 from store.s3_addresses import S3Addresses
-from store.s3_client import code_of, make_client, reported
+from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
 from store.s3_fetching import Fetching
-from store.s3_retries import retrying
 from store.uris import encoded
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class S3Store:
             with contextlib.closing(self._client.get_object(Bucket=self._bucket, Key=full_key)["Body"]) as body:
                 return body.read()
 
-        with reported(self._name(key)):
+        with self._reading(key):
             return retrying(read)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
@@ -95,7 +94,7 @@ class S3Store:
             with contextlib.closing(answer["Body"]) as body:
                 return body.read()
 
-        with reported(self._name(key)):
+        with self._reading(key):
             try:
                 return retrying(read)
             except ClientError as error:
@@ -105,13 +104,13 @@ class S3Store:
 
     def info(self, key: str) -> ObjectInfo:
         full_key = self._full(key)
-        with reported(self._name(key)):
+        with self._reading(key):
             head = retrying(self._client.head_object, Bucket=self._bucket, Key=full_key)
         return ObjectInfo(key, head["ContentLength"], head["LastModified"])
 
     def fetch(self, key: str, path: Path) -> None:
         full_key = self._full(key)
-        with reported(self._name(key)), replacing(path) as target:
+        with self._reading(key), replacing(path) as target:
             Fetching(self._client, self._bucket, full_key, self._name(key), self._part_size).into(target)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
@@ -147,6 +146,17 @@ class S3Store:
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """Errors of reading an object, as the store's own."""
+        with reported(self._name(key)):
+            try:
+                yield
+            except ClientError as error:
+                if is_missing(error, self._client, self._bucket, self._prefix + key):
+                    raise NotFound(f"{self._name(key)} does not exist") from error
+                raise
 
     def _full(self, key: str) -> str:
         check_key(key)

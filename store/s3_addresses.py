@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from store.addresses import Address
-from store.s3_client import reported
-from store.s3_creation import retrying
+from store.s3_client import reported, retrying
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
+import stamina
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 
@@ -32,6 +33,8 @@ _BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTime
 
 _MISSING = frozenset({"NoSuchKey", "NotFound", "404"})
 """HEAD has no body to tell a missing bucket from a missing key; `store.probe` finds a missing bucket at start-up."""
+
+_REFUSED = frozenset({"AccessDenied", "403"})
 
 _REMEDIES = {
     "NoSuchBucket": "create the bucket, or correct its name",
@@ -92,6 +95,32 @@ def is_unanswered(error: Exception) -> bool:
         return _status_of(error) >= 500 and not _is_unsupported(error)
     lost = (boto_errors.HTTPClientError, boto_errors.ConnectionError, boto_errors.IncompleteReadError)
     return isinstance(error, lost) and not isinstance(error, boto_errors.SSLError)
+
+
+retrying = stamina.RetryingCaller(attempts=10, timeout=90.0, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5).on(
+    is_transient
+)
+"""Sends a request again after errors that may pass, with growing, jittered pauses.
+
+Each retry is logged with the arguments of what is retried: contents must not be among them.
+"""
+
+
+def is_missing(error: Exception, client: S3Client, bucket: str, key: str) -> bool:
+    """Whether the error about an object says that there is none.
+
+    A store may answer "refused" about what is missing to whoever may not list the whole bucket (AWS, "GetObject",
+    Permissions), as trainers may not. They may list their own folders, and so learn which of the two it was.
+    """
+    if code_of(error) in _MISSING:
+        return True
+    if code_of(error) not in _REFUSED:
+        return False
+    try:
+        page = retrying(client.list_objects_v2, Bucket=bucket, Prefix=key, MaxKeys=1)
+    except boto_errors.ClientError:
+        return False
+    return all(found["Key"] != key for found in page.get("Contents", ()))
 
 
 @contextlib.contextmanager

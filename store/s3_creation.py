@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-import stamina
 from botocore.exceptions import BotoCoreError, ClientError
 
 from store.local_files import CHUNK
 from store.object_store import AlreadyExists
-from store.s3_client import code_of, is_transient, is_unanswered
+from store.s3_client import code_of, is_missing, is_unanswered, retrying
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,19 +23,14 @@ if TYPE_CHECKING:
 _EXISTS = frozenset({"PreconditionFailed", "412"})
 _UPLOAD_GONE = frozenset({"NoSuchUpload"})
 
+_PARTS_AT_ONCE = 4
+"""Parts of one upload that are under way together; each is held in memory."""
+
 _MAX_PARTS = 10_000
 """S3's limit, which makes the parts of the largest files larger."""
 
 _UPLOADS = 3
 """How often an upload in parts begins anew because the store has dropped it (S3 asks for that after a conflict)."""
-
-retrying = stamina.RetryingCaller(attempts=10, timeout=90.0, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5).on(
-    is_transient
-)
-"""Sends a request again after errors that may pass, with growing, jittered pauses.
-
-Each retry is logged with the arguments of what is retried: contents must not be among them.
-"""
 
 
 @dataclass
@@ -51,6 +47,7 @@ class Creation:
     uri: str
     source: BinaryIO
     _unanswered: bool = field(default=False, init=False)
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def at_once(self) -> None:
         """Sends the content in one request. Raises AlreadyExists, or the client's own errors."""
@@ -62,11 +59,13 @@ class Creation:
         self._settle(put)
 
     def in_parts(self, part_size: int) -> None:
-        """Sends the content in parts of `part_size` bytes, and makes the object of them. Raises as `at_once` does."""
-        size = self.source.seek(0, io.SEEK_END)
-        part_size = max(part_size, -(-size // _MAX_PARTS))
-        if self._exists():
-            raise self._already_exists()
+        """Sends the content in parts of `part_size` bytes, and makes the object of them. Raises as `at_once` does.
+
+        Some stores do not look at the condition of the completion (Ceph RGW 16), so the key is looked at just before too.
+        There a writer that completes between our look and our completion is overwritten: `ObjectStore.put_new`.
+        """
+        part_size = max(part_size, -(-self._size() // _MAX_PARTS))
+        self._check_absent()
         for _ in range(_UPLOADS - 1):
             try:
                 self._upload(part_size)
@@ -79,6 +78,8 @@ class Creation:
     def _upload(self, part_size: int) -> None:
         with self._started() as upload:
             parts = self._send_parts(upload, part_size)
+            if not self._unanswered:
+                self._check_absent()
             self._settle(
                 lambda: self.client.complete_multipart_upload(
                     Bucket=self.bucket,
@@ -101,18 +102,21 @@ class Creation:
             raise
 
     def _send_parts(self, upload: str, part_size: int) -> list[CompletedPartTypeDef]:
-        self.source.seek(0)
-        parts: list[CompletedPartTypeDef] = []
-        while chunk := self.source.read(part_size):
-            parts.append(retrying(self._send_part, upload, len(parts) + 1, io.BytesIO(chunk)))
-        return parts
+        parts = -(-self._size() // part_size)
+        with ThreadPoolExecutor(_PARTS_AT_ONCE, thread_name_prefix="upload") as threads:
+            return list(threads.map(lambda index: self._send_part(upload, index, part_size), range(parts)))
 
-    def _send_part(self, upload: str, number: int, content: BinaryIO) -> CompletedPartTypeDef:
-        content.seek(0)
-        sent = self.client.upload_part(
-            Bucket=self.bucket, Key=self.key, UploadId=upload, PartNumber=number, Body=content
-        )
-        return {"PartNumber": number, "ETag": sent["ETag"]}
+    def _send_part(self, upload: str, index: int, part_size: int) -> CompletedPartTypeDef:
+        with self._reading:
+            self.source.seek(index * part_size)
+            content = self.source.read(part_size)
+
+        def send() -> str:
+            return self.client.upload_part(
+                Bucket=self.bucket, Key=self.key, UploadId=upload, PartNumber=index + 1, Body=content
+            )["ETag"]
+
+        return {"PartNumber": index + 1, "ETag": retrying(send)}
 
     def _settle(self, request: Callable[[], object]) -> None:
         retrying(self._attempt, request)
@@ -129,21 +133,24 @@ class Creation:
             self._unanswered = self._unanswered or is_unanswered(error)
             raise
 
-    def _exists(self) -> bool:
+    def _size(self) -> int:
+        return self.source.seek(0, io.SEEK_END)
+
+    def _check_absent(self) -> None:
         try:
             retrying(self.client.head_object, Bucket=self.bucket, Key=self.key)
         except ClientError as error:
-            if code_of(error) in ("404", "NoSuchKey"):
-                return False
+            if is_missing(error, self.client, self.bucket, self.key):
+                return
             raise
-        return True
+        raise self._already_exists()
 
     def _is_ours(self) -> bool:
         """Whether the object that is there has our bytes."""
         try:
             body = self.client.get_object(Bucket=self.bucket, Key=self.key)["Body"]
         except ClientError as error:
-            if code_of(error) == "NoSuchKey":
+            if is_missing(error, self.client, self.bucket, self.key):
                 return False
             raise
         with contextlib.closing(body):

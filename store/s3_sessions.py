@@ -70,5 +70,6 @@ def _sts_client() -> STSClient:
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         retries={"total_max_attempts": 4, "mode": "standard"},
+        parameter_validation=False,  # botocore insists on AWS's own bounds of a lifetime; other stores have others
     )
     return boto3.Session().client("sts", config=config)

@@ -170,7 +170,7 @@ def test_a_large_file_goes_in_parts_and_is_create_only(store: S3Store, faulty: F
 def test_a_large_file_that_comes_second_at_the_last_moment_is_refused(
     store: S3Store, rival: S3Store, faulty: Faulty, s3_client: S3Client, bucket: str, large: Path
 ) -> None:
-    faulty.fail("head_object", "before", client_error(s3_client, "404", 404))  # as if it came after the look
+    faulty.fail("head_object", "before", client_error(s3_client, "404", 404), times=2)  # as if it came after both looks
     rival.put_new("large", b"first")
     with pytest.raises(AlreadyExists):
         store.put_new("large", large)
