@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loramill import v1
-from service import keys, plan, presets
+from service import compute_choice, keys, plan, presets
 from service.adapters import Adapters, StoredAdapter
 from service.audit import Audit
 from service.bases import Bases
 from service.caller import Caller
+from service.compute_classes import LOCAL, ComputeClasses
 from service.datasets import Datasets
 from service.errors import InvalidRequest, Refused, ResourceExists
 from service.indexes import accept
@@ -38,6 +39,7 @@ class Acceptance:
     bases: Bases
     adapters: Adapters
     audit: Audit
+    classes: ComputeClasses
     clock: Callable[[], datetime] = utc_now
 
     def check(self, caller: Caller, request: v1.CreateTrainingJobRequest) -> v1.CreateRecord:
@@ -47,11 +49,14 @@ class Acceptance:
         dataset = self._dataset(caller.tenant, spec.dataset.dataset)
         stored = self._initial(caller.tenant, spec.adapter.initial_adapter)
         initial = stored.adapter if stored is not None else None
-        found = violations_of_request_id(request.request_id) + violations(spec, base, dataset, initial)
+        found = violations_of_request_id(request.request_id) + violations(spec, base, dataset, initial, self.classes)
         if found or base is None or dataset is None:
             raise InvalidRequest(found)
         now = self.clock()
-        resolved = presets.resolve(spec, base, secrets.randbelow(2**63), initial)
+        chosen = compute_choice.class_for(spec, self.classes)
+        resolved = presets.resolve(
+            spec, base, secrets.randbelow(2**63), initial, LOCAL if chosen is None else chosen.name
+        )
         return v1.CreateRecord(
             job_id=keys.new_id(now),
             sent_spec_sha256=_digest(spec),
@@ -61,6 +66,7 @@ class Acceptance:
             base_model=base,
             dataset_digest=dataset.digest,
             initial_adapter=pinned(stored.adapter.files, stored.folder) if stored is not None else None,
+            compute=compute_choice.plan_of(chosen, self.classes.currency) if chosen is not None else None,
         )
 
     def create(self, caller: Caller, request: v1.CreateTrainingJobRequest) -> v1.CreateRecord:

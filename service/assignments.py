@@ -41,6 +41,7 @@ def assignment_of(store: ObjectStore, facts: JobFacts, number: int, now: datetim
         cache_uri=uri_of(store, tenant.caches),
         initial_adapter_uri=uri_of(store, initial.key) if initial.key else "",
         initial_adapter_sha256=initial.file.sha256,
+        compute_class=facts.create.compute.compute_class,
     )
 
 

@@ -72,6 +72,11 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
     v1.TrainingSpec: {
         "display_name": Text(200),
     },
+    v1.ComputeNeeds: {
+        "gpus": Range(0, 16),
+        "gpu_memory_gib": Range(0, 1024),
+        "max_price_per_hour": Range(0, 1_000_000),
+    },
     v1.DatasetSpec: {
         "resolution": Range(64, 2048, multiple_of=64),
         "bucket_step": Range(8, 256, multiple_of=8),

@@ -107,7 +107,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
 
     following = Following(Watches(read, settings.watch_interval), asyncio.Event())
     logs = RunLogs(store, executor, jobs, settings.watch_interval, following.stop)
-    acceptance = Acceptance(store, datasets, bases, adapters, audit)
+    acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
     servicers = Servicers(
         TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake),
         DatasetServicer(datasets, Uploads(datasets, platform.staging, settings.upload_limit)),

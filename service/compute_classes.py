@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from service.kubernetes_syntax import (
     ByteQuantity,
@@ -89,7 +89,7 @@ class ComputeClass(OperatorModel):
     gpu_memory_gib: int = Field(0, ge=0, le=1024, description="memory of each GPU in GiB; 0 where it is not known")
     cpu: CpuQuantity = Field(description="CPUs, requested and at most")
     memory: ByteQuantity = Field(description="memory, requested and at most")
-    ephemeral_storage: ByteQuantity = Field(description="disk for downloads and scratch, requested and at most")
+    ephemeral_storage: ByteQuantity = Field("20Gi", description="disk for downloads and scratch, requested and at most")
     shm: ByteQuantity = Field(
         "64Mi", description="size of /dev/shm, which is part of the memory", validate_default=True
     )
@@ -144,19 +144,22 @@ class ComputeClass(OperatorModel):
         return float("inf") if self.price_per_hour is None else self.price_per_hour
 
 
+def _each_with_its_own_name(classes: tuple[ComputeClass, ...]) -> tuple[ComputeClass, ...]:
+    doubled = [name for name, count in Counter(offered.name for offered in classes).items() if count > 1]
+    if doubled:
+        raise ValueError(f"each class must have a name of its own, but {', '.join(doubled)} stands more than once")
+    return classes
+
+
+OfferedClasses = Annotated[tuple[ComputeClass, ...], AfterValidator(_each_with_its_own_name)]
+Currency = Annotated[str, Field(max_length=16, description="of the prices, such as USD; for people")]
+
+
 class ComputeClasses(OperatorModel):
     """All classes of an installation. Without any, this machine alone trains: local mode."""
 
-    classes: tuple[ComputeClass, ...] = Field((), description="the compute classes")
-    currency: str = Field("", max_length=16, description="of the prices, such as USD; for people")
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
-        counts = Counter(offered.name for offered in self.classes)
-        doubled = [name for name, count in counts.items() if count > 1]
-        if doubled:
-            raise ValueError(f"each class needs a name of its own, but {', '.join(doubled)} stands more than once")
-        return self
+    classes: OfferedClasses = ()
+    currency: Currency = ""
 
     @property
     def cheapest_first(self) -> tuple[ComputeClass, ...]:

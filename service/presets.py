@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from loramill import v1
 from service import adapter_presets
 from service.adapter_presets import CONVERTED_RANK, FAMILIES, AdapterPreset
+from service.compute_classes import LOCAL
 from service.defaults import choose, default
 
 SMALL = 128
@@ -59,11 +60,15 @@ def concept_kind(concept: v1.ConceptSpec) -> v1.ConceptKind.ValueType:
 
 
 def resolve(
-    asked: v1.TrainingSpec, base: v1.BaseModel, seed: int, initial: v1.Adapter | None = None
+    asked: v1.TrainingSpec,
+    base: v1.BaseModel,
+    seed: int,
+    initial: v1.Adapter | None = None,
+    compute_class: str = LOCAL,
 ) -> v1.TrainingSpec:
     """The spec with every unset field filled in. `asked` must be valid; `seed` is taken where it has none.
 
-    `initial` is the adapter that it goes on from.
+    `initial` is the adapter that it goes on from; `compute_class` the class that it gets.
     """
     spec = v1.TrainingSpec()
     spec.CopyFrom(asked)
@@ -81,7 +86,10 @@ def resolve(
     _resolve_previews(spec.previews, spec.concept, of_pictures)
     if spec.optimization.HasField("steps"):
         default(spec.checkpoints, "every_steps", max(25, spec.optimization.steps // 10))
-    _resolve_outputs(spec)
+    _resolve_outputs(spec.outputs)
+    choose(spec, "compute_class", compute_class)
+    if not spec.HasField("deadline"):
+        spec.deadline.FromSeconds(DAY_SECONDS)
     return spec
 
 
@@ -153,12 +161,9 @@ def _resolve_previews(previews: v1.PreviewSpec, concept: v1.ConceptSpec, preset:
     default(previews, "guidance_scale", preset.guidance_scale)
 
 
-def _resolve_outputs(spec: v1.TrainingSpec) -> None:
-    choose(spec.outputs, "name", "adapter")
-    choose(spec.outputs, "precision", v1.PRECISION_FP32)
-    default(spec.outputs, "save_every", 0)
-    default(spec.outputs, "captions_in_metadata", False)
-    default(spec.outputs, "converted_rank", CONVERTED_RANK)
-    choose(spec, "compute_class", "local")
-    if not spec.HasField("deadline"):
-        spec.deadline.FromSeconds(DAY_SECONDS)
+def _resolve_outputs(outputs: v1.OutputSpec) -> None:
+    choose(outputs, "name", "adapter")
+    choose(outputs, "precision", v1.PRECISION_FP32)
+    default(outputs, "save_every", 0)
+    default(outputs, "captions_in_metadata", False)
+    default(outputs, "converted_rank", CONVERTED_RANK)

@@ -13,9 +13,9 @@ from service import keys, presets
 from service.adapter_presets import FAMILIES
 from service.adapter_validation import violations_of_adapter
 from service.bounds import violations_of_bounds
+from service.compute_choice import violations_of_compute
+from service.compute_classes import LOCAL_MODE, ComputeClasses
 from service.errors import Violation
-
-COMPUTE_CLASSES = ("local",)
 
 _LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
 _LONGEST_REQUEST_ID = 200
@@ -26,10 +26,11 @@ def violations(
     base: v1.BaseModel | None,
     dataset: v1.Dataset | None,
     initial: v1.Adapter | None = None,
+    classes: ComputeClasses = LOCAL_MODE,
     path: str = "spec",
 ) -> list[Violation]:
     """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
-    None where there is no such thing."""
+    None where there is no such thing; `classes` are those that it may run on."""
     preset = presets.adapter_preset_for(base, spec.adapter, initial)
     return [
         *_of_base(spec, base, path),
@@ -43,6 +44,7 @@ def violations(
         *_of_length(spec, preset.steps, path),
         *_of_previews(spec, path),
         *_of_running(spec, path),
+        *violations_of_compute(spec, classes, path),
     ]
 
 
@@ -191,10 +193,6 @@ def _of_running(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
     if spec.optimization.precision == v1.PRECISION_FP16:
         field = f"{path}.optimization.precision"
         yield Violation(field, f"{field} is FP16, which is not yet supported; choose FP32 or BF16.", "NOT_SUPPORTED")
-    if spec.compute_class and spec.compute_class not in COMPUTE_CLASSES:
-        known = ", ".join(COMPUTE_CLASSES)
-        text = f"{path}.compute_class is {spec.compute_class[:80]!r}, which is not configured; choose one of {known}."
-        yield Violation(f"{path}.compute_class", text, "RESOURCE_NOT_FOUND")
     if not spec.HasField("deadline"):
         return
     seconds = spec.deadline.seconds + spec.deadline.nanos / 1e9

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from service.compute_classes import ComputeClasses
 from service.executors import Executor
 from service.interceptors import Identify
 from store.object_store import ObjectStore
@@ -26,6 +27,8 @@ class Platform:
     """While it is entered, the executor tells of launches that have changed."""
     leads: Callable[[], bool]
     """Whether this service may give places to waiting jobs now."""
+    classes: ComputeClasses
+    """What jobs can run on."""
     tenants: tuple[str, ...]
     """Whose jobs are driven."""
     look_again: timedelta

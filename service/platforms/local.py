@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from service.caller import LOCAL_TENANT, loopback_caller
+from service.compute_classes import LOCAL_MODE
 from service.executors import Executor
 from service.executors.local import LocalExecutor
 from service.lease import FileLease
@@ -27,6 +28,7 @@ def local_platform(settings: Settings, executor: Executor | None = None) -> Iter
             executor=executor or LocalExecutor(settings.data / "executor"),
             following=lambda _changed: nullcontext(),  # what nobody tells of, the next look finds
             leads=lease.held,
+            classes=LOCAL_MODE,
             tenants=(LOCAL_TENANT,),
             look_again=settings.reconcile_every,
             identify=loopback_caller,

@@ -11,6 +11,7 @@ import stamina
 
 from loramill import v1
 from loramill.v1 import training_service_pb2_grpc
+from service import compute_choice
 from service.acceptance import Acceptance
 from service.caller import current_caller
 from service.jobs import Jobs, StillEnding, job_id
@@ -39,7 +40,8 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         caller = current_caller()
         if request.validate_only:
             record = await asyncio.to_thread(self.acceptance.check, caller, request)
-            return v1.TrainingJob(spec=record.spec, warnings=record.warnings)
+            compute = record.compute if record.HasField("compute") else None
+            return v1.TrainingJob(spec=record.spec, warnings=record.warnings, compute=compute)
         record = await asyncio.to_thread(self.acceptance.create, caller, request)
         self.wake(caller.tenant, record.job_id)
         return await asyncio.to_thread(self.jobs.get, caller.tenant, record.job_id)
@@ -89,3 +91,8 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         async with aclosing(lines):
             async for line in lines:
                 yield v1.StreamTrainingLogsResponse(line=line)
+
+    async def ListComputeClasses(
+        self, _request: v1.ListComputeClassesRequest, _context: object
+    ) -> v1.ListComputeClassesResponse:
+        return v1.ListComputeClassesResponse(compute_classes=compute_choice.offers(self.acceptance.classes))

@@ -1000,7 +1000,7 @@ class ComputeNeeds(_message.Message):
     either.
     """
     max_price_per_hour: _builtins.float
-    """The most that an hour may cost, in the operator's currency. Default: 0, any."""
+    """The most that an hour may cost, in the operator's currency. 0 to 1000000. Default: 0, any."""
     def __init__(
         self,
         *,

@@ -169,6 +169,7 @@ DYLORAS = {"DyloraSpec.unit", "DyloraSpec.mode"}
 LOKRS = {"LokrSpec.factor", "LokrSpec.full_matrix", "LokrSpec.decompose_both"}
 RANKS = {"AdapterSpec.rank", "AdapterSpec.alpha", "AdapterSpec.conv_rank", "AdapterSpec.conv_alpha"}
 OPEN_FOR_THE_TRAINER = {"OptimizationSpec.precision", "OptimizationSpec.epochs"}
+EITHER = {"ComputeNeeds.spot"}
 LACKS = {
     LORA: {"AdapterSpec.tucker"} | LOKRS | DYLORAS,
     LOCON: LOKRS | DYLORAS,
@@ -184,7 +185,7 @@ def test_nothing_is_left_open_but_what_the_type_lacks_and_only_the_trainer_can_k
 ) -> None:
     full = spec_of(adapter__type=type_, adapter__targets=ALL, concept__class_words="dog")
     done = presets.resolve(full, BASE, seed=5)
-    assert unset(done) == OPEN_FOR_THE_TRAINER | LACKS[type_]
+    assert unset(done) == OPEN_FOR_THE_TRAINER | EITHER | LACKS[type_]
     assert found(done) == {}
     assert presets.resolve(done, BASE, seed=6) == done
 
