@@ -133,11 +133,51 @@ def test_a_store_that_stays_silent_is_unavailable(store: S3Store, faulty: Faulty
     assert faulty.calls.count("put_object") == 10
 
 
-def test_a_refusal_is_not_asked_again_and_names_the_remedy(store: S3Store, faulty: Faulty, s3_client: S3Client) -> None:
+def test_a_refusal_is_not_asked_again_and_names_the_remedy(
+    store: S3Store, rival: S3Store, faulty: Faulty, s3_client: S3Client
+) -> None:
+    rival.put_new("key", b"not for us")
     faulty.fail("get_object", "before", client_error(s3_client, "AccessDenied", 403))
     with pytest.raises(StoreUnavailable, match=r"AccessDenied.*grant these credentials"):
         store.get("key")
-    assert faulty.calls == ["get_object"]
+    assert faulty.calls.count("get_object") == 1
+
+
+READS: list[tuple[str, Callable[[S3Store, Path], object]]] = [
+    ("get_object", lambda store, _: store.get("key")),
+    ("get_object", lambda store, _: store.get_range("key", 0, 1)),
+    ("get_object", lambda store, path: store.fetch("key", path)),
+    ("head_object", lambda store, _: store.info("key")),
+]
+
+
+@pytest.mark.parametrize(("method", "read"), READS)
+def test_what_is_missing_is_told_from_what_is_refused(
+    store: S3Store,
+    rival: S3Store,
+    faulty: Faulty,
+    s3_client: S3Client,
+    tmp_path: Path,
+    method: str,
+    read: Callable[[S3Store, Path], object],
+) -> None:
+    """AWS says 403 of a missing object to whoever may not list the whole bucket."""
+    rival.put_new("key-of-another", b"")
+    refused = client_error(s3_client, "403" if method == "head_object" else "AccessDenied", 403)
+    faulty.fail(method, "before", refused, times=2)
+    with pytest.raises(NotFound, match="key does not exist"):
+        read(store, tmp_path / "fetched")
+    faulty.fail("list_objects_v2", "before", refused)
+    with pytest.raises(StoreUnavailable):
+        read(store, tmp_path / "fetched")
+
+
+def test_a_large_file_is_created_where_missing_keys_are_refused(
+    store: S3Store, faulty: Faulty, s3_client: S3Client, large: Path
+) -> None:
+    faulty.fail("head_object", "before", client_error(s3_client, "403", 403), times=2)
+    store.put_new("large", large)
+    assert store.get("large") == large.read_bytes()
 
 
 def test_a_store_without_conditional_writes_is_unsuitable(store: S3Store, faulty: Faulty, s3_client: S3Client) -> None:
@@ -230,6 +270,36 @@ def test_a_fetch_that_breaks_off_begins_again_from_the_start(
     store.fetch("key", tmp_path / "fetched")
     assert (tmp_path / "fetched").read_bytes() == b"whole"
     assert [path.name for path in tmp_path.iterdir()] == ["fetched"]
+
+
+def test_a_large_object_is_fetched_in_ranges_and_only_what_broke_off_is_fetched_again(
+    store: S3Store, faulty: Faulty, large: Path, tmp_path: Path
+) -> None:
+    store.put_new("large", large)
+    faulty.fail("get_object", "after", TIMEOUT, times=2)
+    store.fetch("large", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == large.read_bytes()
+    assert faulty.calls.count("get_object") == 3 + 2
+
+
+def test_an_object_that_is_replaced_while_it_is_fetched_is_not_a_mixture(
+    store: S3Store, rival: S3Store, faulty: Faulty, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_new("large", large)
+    get, answered = faulty.get_object, []
+
+    def replaced_after_the_first(**request: Any) -> Any:
+        answer = get(**request)
+        if not answered:
+            rival.delete("large")
+            rival.put_new("large", large.read_bytes()[::-1])
+        answered.append(request)
+        return answer
+
+    monkeypatch.setattr(faulty, "get_object", replaced_after_the_first, raising=False)
+    with pytest.raises(StoreUnavailable, match="large was replaced while it was fetched"):
+        store.fetch("large", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
 
 
 def test_retries_are_logged_without_the_content(store: S3Store, faulty: Faulty, tmp_path: Path) -> None:
