@@ -1,0 +1,60 @@
+"""`python -m deploy.cluster up|down|status|build|advertise-gpus`: the local cluster."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from deploy.cluster import go_builds, kubelet, packages, requirements, traces
+from deploy.cluster.errors import ClusterError
+from deploy.cluster.up import up as bring_up
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="A local cluster: Kubernetes and S3 on this machine."
+)
+console = Console(soft_wrap=True)
+
+
+@app.command()
+def up() -> None:
+    """Starts the cluster, or says that it runs."""
+    bring_up(console)
+
+
+@app.command()
+def down() -> None:
+    """Ends the cluster and removes every trace of it; caches stay."""
+    traces.remove()
+    console.print("Nothing of the cluster is left.")
+
+
+@app.command()
+def build() -> None:
+    """Makes what the cluster is made of, and starts nothing."""
+    packages.install()
+    go_builds.build()
+
+
+@app.command()
+def status() -> None:
+    """Lists all that is there of the cluster."""
+    for trace in traces.find() or ["Nothing of the cluster is there."]:
+        console.print(trace, highlight=False)
+
+
+@app.command()
+def advertise_gpus() -> None:
+    """Writes the nodes' GPUs into their status again."""
+    kubelet.advertise_gpus()
+
+
+def main() -> None:
+    try:
+        requirements.check()
+        app(standalone_mode=True)
+    except ClusterError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", highlight=False)
+        raise SystemExit(1) from None
+
+
+main()
