@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from urllib.parse import unquote
-
-from service.errors import NotIdentified
 
 LOCAL_TENANT = "local"
 
@@ -21,6 +18,8 @@ class Caller:
     method: str
     """Full name of the RPC."""
     call_id: str
+    expires: float | None = None
+    """Unix time in seconds at which what proves the caller's identity ends; None if it never does."""
 
 
 _CALLER: ContextVar[Caller] = ContextVar("caller")
@@ -31,18 +30,12 @@ def current_caller() -> Caller:
     return _CALLER.get()
 
 
+def credentials_end() -> float | None:
+    """Unix time in seconds at which the call's credentials end; None if they never do, or nobody was asked for any."""
+    caller = _CALLER.get(None)
+    return None if caller is None else caller.expires
+
+
 def set_caller(caller: Caller) -> None:
     """For the rest of the call's task; nothing outlives it."""
     _CALLER.set(caller)
-
-
-def loopback_caller(peer: str, method: str, call_id: str) -> Caller:
-    """Local mode's identity: whoever reaches the service over loopback is the tenant `local`.
-
-    `peer` is as gRPC gives it: `ipv4:127.0.0.1:5000`, `ipv6:[::1]:5000` (percent-encoded) or `unix:…`.
-    """
-    kind, _, address = unquote(peer).partition(":")
-    is_loopback = kind == "unix" or address.startswith(("127.", "[::1]:", "[::ffff:127."))
-    if not is_loopback:
-        raise NotIdentified(f"Without authentication only this machine is served; {peer} is not on loopback.")
-    return Caller(LOCAL_TENANT, "loopback", method, call_id)

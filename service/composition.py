@@ -17,9 +17,11 @@ from service.acceptance import Acceptance
 from service.adapter_uploads import AdapterUploads
 from service.adapters import Adapters
 from service.audit import Audit
+from service.auth.refusals import Refusals
 from service.bases import SHAPES_ID, Bases
 from service.datasets import Datasets
 from service.errors import InvalidRequest, ResourceExists
+from service.interceptors import answered, identified, measured, named
 from service.jobs import Jobs
 from service.metrics import JobsByState, ReconcilerCounts, RpcMetrics
 from service.platforms import Platform
@@ -71,10 +73,10 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
             grpc_server(
                 parts.servicers,
                 parts.following,
-                platform.identify,
-                RpcMetrics(registry),
+                (named, measured(RpcMetrics(registry)), answered, identified(platform.identify, Refusals(registry))),
                 host=platform.host,
-                port=settings.port,
+                listeners=platform.listeners,
+                health=platform.health_port,
                 grace=settings.stop_grace,
             )
         )

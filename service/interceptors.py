@@ -5,6 +5,7 @@ Each is an async context manager around the handler; `Surround` puts them around
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -17,10 +18,11 @@ import grpc
 import structlog
 from grpc_status import rpc_status
 
-from service.caller import Caller, set_caller
-from service.errors import Internal, status_of, translated
+from service.caller import Caller, credentials_end, set_caller
+from service.errors import Internal, NotAvailable, NotIdentified, NotPermitted, status_of, translated
 
 if TYPE_CHECKING:
+    from service.auth.refusals import Refusals
     from service.metrics import RpcMetrics
 
 log = structlog.get_logger(__name__)
@@ -41,8 +43,8 @@ class Call:
 
 
 Surrounding = Callable[[Call], AbstractAsyncContextManager[None]]
-Identify = Callable[[str, str, str], Caller]
-"""Who calls, from (peer, method, call id). Raises NotIdentified."""
+Identify = Callable[[Call], Awaitable[Caller | None]]
+"""Who calls; None where nobody is asked. Raises NotIdentified, NotPermitted, and NotAvailable where that cannot be found out."""
 
 
 class Surround(grpc.aio.ServerInterceptor):
@@ -95,10 +97,27 @@ class Surround(grpc.aio.ServerInterceptor):
                     await answers
                     return
                 async with aclosing(answers):
-                    async for answer in answers:
+                    async for answer in _while_identified(answers):
                         yield answer
 
         return wrap(serve, handler.request_deserializer, handler.response_serializer)
+
+
+async def _while_identified(answers: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Passes answers on until the caller's credentials end, so that a stream lives no longer than they do."""
+    end = credentials_end()
+    while True:
+        try:
+            async with asyncio.timeout(None if end is None else end - time.time()) as limit:
+                answer = await anext(answers)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            if limit.expired():
+                sentence = "The credentials that this call began with have expired; call again with new ones."
+                raise NotIdentified(sentence, "CREDENTIALS_EXPIRED") from None
+            raise
+        yield answer
 
 
 def _calls(details: grpc.HandlerCallDetails) -> Callable[[Any], Call]:
@@ -157,19 +176,25 @@ async def answered(call: Call) -> AsyncIterator[None]:
         told = translated(error, call.call_id)
         if isinstance(told, Internal):
             log.exception("call failed unexpectedly", exc_info=error)
-        else:
+        elif not isinstance(told, NotIdentified | NotPermitted):  # of those anybody can cause any number
             log.info("call refused", code=told.code.name, reason=told.reason, message=told.message)
         status = rpc_status.to_status(status_of(told))
         trailing = (*status.trailing_metadata, (CALL_ID_METADATA, call.call_id))
         await call.context.abort(status.code, status.details, trailing)
 
 
-def identified(identify: Identify) -> Surrounding:
+def identified(identify: Identify, refusals: Refusals) -> Surrounding:
     """Finds out who calls."""
 
     @asynccontextmanager
     async def surrounding(call: Call) -> AsyncIterator[None]:
-        set_caller(identify(call.context.peer(), call.method, call.call_id))
+        try:
+            caller = await identify(call)
+        except (NotIdentified, NotPermitted, NotAvailable) as error:
+            refusals.note(error, call.context.peer())
+            raise
+        if caller is not None:
+            set_caller(caller)
         yield
 
     return surrounding

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -22,8 +22,10 @@ from loramill.v1 import (
     training_service_pb2,
     training_service_pb2_grpc,
 )
-from service.interceptors import Identify, Surround, answered, identified, measured, named
-from service.metrics import MetricsPage, RpcMetrics
+from service.auth.tls import Listener
+from service.health_port import health_port
+from service.interceptors import Surround, Surrounding
+from service.metrics import MetricsPage
 from service.ports import check_port, port_in_use
 from service.servicers.adapter import AdapterServicer
 from service.servicers.base_model import BaseModelServicer
@@ -33,6 +35,7 @@ from service.settings import Unusable
 from service.watch import Watches
 
 _LARGEST_MESSAGE = 4 << 20
+_LARGEST_METADATA = 16 << 10  # room for the largest token, and for what proxies add
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
@@ -80,36 +83,51 @@ def metrics_page(registry: CollectorRegistry, host: str, port: int) -> Iterator[
 async def grpc_server(
     servicers: Servicers,
     following: Following,
-    identify: Identify,
-    metrics: RpcMetrics,
+    surroundings: Sequence[Surrounding],
     *,
     host: str,
-    port: int,
+    listeners: Sequence[Listener],
+    health: int | None,
     grace: float,
 ) -> AsyncIterator[int]:
-    """Serves gRPC; the port. When it is left, followers are told, and calls under way have `grace` seconds."""
-    check_port(host, port, "--port")
+    """Serves gRPC; the port of the first listener. When it is left, followers are told, and calls have `grace` seconds.
+
+    `health` is the port of health alone, None for none. Raises Unusable.
+    """
     server = grpc.aio.server(
-        interceptors=[Surround((named, measured(metrics), answered, identified(identify)))],
+        interceptors=[Surround(surroundings)],
         options=[
             ("grpc.so_reuseport", 0),  # else a second service would share the port in silence
             ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
             ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+            ("grpc.max_metadata_size", _LARGEST_METADATA),
+            ("grpc.absolute_max_metadata_size", 2 * _LARGEST_METADATA),
         ],
     )
     healthy = await _add_servicers(server, servicers)
+    bound = [_listen(server, host, listener) for listener in listeners]
+    async with AsyncExitStack() as stack:
+        if health is not None:
+            await stack.enter_async_context(health_port(healthy, host, health))
+        await server.start()
+        try:
+            yield bound[0]
+        finally:
+            following.stop.set()
+            await healthy.enter_graceful_shutdown()
+            await following.watches.stop()
+            await server.stop(grace)
+
+
+def _listen(server: grpc.aio.Server, host: str, listener: Listener) -> int:
+    check_port(host, listener.port, "--port")
+    address = f"{host}:{listener.port}"
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        if listener.credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, listener.credentials)
     except RuntimeError as error:
-        raise Unusable(port_in_use(host, port, "--port")) from error
-    await server.start()
-    try:
-        yield bound
-    finally:
-        following.stop.set()
-        await healthy.enter_graceful_shutdown()
-        await following.watches.stop()
-        await server.stop(grace)
+        raise Unusable(port_in_use(host, listener.port, "--port")) from error
 
 
 async def _add_servicers(server: grpc.aio.Server, servicers: Servicers) -> health.aio.HealthServicer:

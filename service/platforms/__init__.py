@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from service.auth.tls import Listener
 from service.compute_classes import ComputeClasses
 from service.executors import Executor
 from service.interceptors import Identify
@@ -36,5 +37,9 @@ class Platform:
     identify: Identify
     host: str
     """Address that is served."""
+    listeners: Sequence[Listener]
+    """The ports of gRPC; callers are told of the first."""
+    health_port: int | None
+    """Port of the health service without TLS; None for no such port."""
     staging: Path
     """Folder for unfinished uploads and imports."""

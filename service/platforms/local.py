@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from service.caller import LOCAL_TENANT, loopback_caller
+from service.auth.loopback import identify_loopback
+from service.auth.tls import Listener
+from service.caller import LOCAL_TENANT
 from service.compute_classes import LOCAL_MODE
 from service.executors import Executor
 from service.executors.local import LocalExecutor
@@ -31,8 +33,10 @@ def local_platform(settings: Settings, executor: Executor | None = None) -> Iter
             classes=LOCAL_MODE,
             tenants=(LOCAL_TENANT,),
             look_again=settings.reconcile_every,
-            identify=loopback_caller,
+            identify=identify_loopback,
             host=HOST,
+            listeners=(Listener(settings.port),),
+            health_port=None,
             staging=emptied(settings.data / "staging"),
         )
 

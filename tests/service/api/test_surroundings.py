@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from loramill import v1
-from service.caller import loopback_caller
+from service.auth.loopback import loopback_caller
 from service.errors import NotIdentified
 from service.jobs import Jobs
 from store.files import FileStore
