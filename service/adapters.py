@@ -101,7 +101,7 @@ class Adapters:
             response.adapters.append(found.adapter)
         return response
 
-    def file(self, tenant: str, request: v1.DownloadAdapterRequest) -> StoredFile:
+    def file(self, tenant: str, request: v1.DownloadAdapterRequest | v1.CreateDownloadUrlRequest) -> StoredFile:
         """The file asked for, by its name or by its format. Raises InvalidRequest, ResourceNotFound."""
         found = self._found(tenant, adapter_id(request.name))
         file = _chosen(found.adapter, request)
@@ -184,7 +184,7 @@ class Adapters:
             )
 
 
-def _chosen(adapter: v1.Adapter, request: v1.DownloadAdapterRequest) -> v1.AdapterFile:
+def _chosen(adapter: v1.Adapter, request: v1.DownloadAdapterRequest | v1.CreateDownloadUrlRequest) -> v1.AdapterFile:
     """The first file of that name or format; KOHYA if neither is given."""
     if request.file_name and request.format:
         text = "file_name and format are both set, but one says which file; leave one out."

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from loramill import v1
 from service import indexes, keys
@@ -130,15 +129,15 @@ class Datasets:
         self._told_by_manifest(dataset_keys, found.name, file)
         return True
 
-    def add(self, caller: Caller, dataset: str, file: v1.DatasetFile, content: Path) -> None:
-        """Adds a file whose content has been checked. Raises as `check_takes`, and Interrupted."""
+    def add(self, caller: Caller, dataset: str, file: v1.DatasetFile, put: Callable[[str], None]) -> None:
+        """Adds a file whose content has been checked; `put` stores it under a key. Raises as `check_takes`, and Interrupted."""
         if self.check_takes(caller.tenant, dataset, file):
             return
         name = keys.dataset_name(dataset)
         dataset_keys = keys.TenantKeys(caller.tenant).dataset(dataset)
         self.audit.record(caller, f"{name}/files/{keys.digest_of_path(file.path)}")
         with suppress(AlreadyExists):  # named by its content, so it is the same
-            self.store.put_new(dataset_keys.blob(file.sha256), content)
+            put(dataset_keys.blob(file.sha256))
         put_record(self.store, dataset_keys.file(file.path), v1.DatasetFileRecord(file=file))
         written = read_record(self.store, dataset_keys.file(file.path), v1.DatasetFileRecord)
         if written is None or written.file != file:

@@ -16,6 +16,8 @@
 <tenant>/datasets/<dataset>/…                    dataset.json  files/<digest of path>.json  seal.json  manifest.json
                                                  tombstone.json
 <tenant>/datasets/<dataset>/blobs/<sha256>       contents
+<tenant>/uploads/<dataset>/<sha256>              contents on their way, sent by callers to presigned addresses; nobody reads them
+<tenant>/uploads/<dataset>/<sha256>.<random>     their copies, which no address names, while they are compared
 <tenant>/caches/…                                disposable
 <tenant>/audit/<id>.json                         AuditRecord, newest first
 _shared/bases/<base>/…                           import.json  files/…  files/manifest.json  base.json; for all tenants
@@ -200,6 +202,14 @@ class TenantKeys:
     @property
     def datasets_prefix(self) -> str:
         return f"{self.tenant}/datasets/"
+
+    @property
+    def uploads_prefix(self) -> str:
+        return f"{self.tenant}/uploads/"
+
+    def upload(self, dataset: str, sha256: str) -> str:
+        """Where a caller sends a content to. Not below its dataset, which trainers read."""
+        return f"{self.uploads_prefix}{dataset}/{sha256}"
 
     @property
     def caches(self) -> str:

@@ -66,7 +66,11 @@ class Uploads:
         await asyncio.to_thread(self.datasets.check_takes, caller.tenant, dataset, header.file)
         with tempfile.NamedTemporaryFile(dir=self.staging, prefix="upload-") as staged:
             await stream(requests, announced, staged)
-            await asyncio.to_thread(self.datasets.add, caller, dataset, header.file, Path(staged.name))
+
+            def put(key: str) -> None:
+                self.datasets.store.put_new(key, Path(staged.name))
+
+            await asyncio.to_thread(self.datasets.add, caller, dataset, header.file, put)
         return header.file
 
 

@@ -86,13 +86,14 @@ def _problem(store: ObjectStore, key: str, file: v1.AdapterFile) -> str | None:
         size = store.info(key).size
         if size != file.size_bytes:
             return f"{file.file_name} has {size} bytes where {file.size_bytes} were committed."
-        found = _sha256(store, key, size)
+        found = sha256_of_stored(store, key, size)
     except NotFound:
         return f"{file.file_name} was committed and is not there."
     return None if found == file.sha256 else f"{file.file_name} has another SHA-256 than was committed."
 
 
-def _sha256(store: ObjectStore, key: str, size: int) -> str:
+def sha256_of_stored(store: ObjectStore, key: str, size: int) -> str:
+    """SHA-256 of an object of `size` bytes, read piece by piece, in hexadecimal. Raises NotFound."""
     digest = hashlib.sha256()
     for start in range(0, size, _PIECE):
         digest.update(store.get_range(key, start, _PIECE))

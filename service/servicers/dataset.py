@@ -10,6 +10,8 @@ from loramill import v1
 from loramill.v1 import dataset_service_pb2_grpc
 from service.caller import current_caller
 from service.datasets import Datasets, dataset_id
+from service.direct_transfers import no_direct_transfers
+from service.direct_uploads import DirectUploads
 from service.uploads import Uploads
 
 
@@ -17,6 +19,8 @@ from service.uploads import Uploads
 class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     datasets: Datasets
     uploads: Uploads
+    direct: DirectUploads | None = None
+    """None where no addresses are given out."""
 
     async def CreateDataset(self, request: v1.CreateDatasetRequest, _context: object) -> v1.Dataset:
         return await asyncio.to_thread(self.datasets.create, current_caller(), request)
@@ -25,6 +29,18 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
         self, request_iterator: AsyncIterator[v1.UploadFileRequest], _context: object
     ) -> v1.UploadFileResponse:
         return v1.UploadFileResponse(file=await self.uploads.take(current_caller(), request_iterator))
+
+    async def CreateUploadUrls(
+        self, request: v1.CreateUploadUrlsRequest, _context: object
+    ) -> v1.CreateUploadUrlsResponse:
+        if self.direct is None:
+            raise no_direct_transfers("UploadFile")
+        return await asyncio.to_thread(self.direct.urls, current_caller(), request)
+
+    async def CompleteUploads(self, request: v1.CompleteUploadsRequest, _context: object) -> v1.CompleteUploadsResponse:
+        if self.direct is None:
+            raise no_direct_transfers("UploadFile")
+        return await asyncio.to_thread(self.direct.complete, current_caller(), request)
 
     async def FinalizeDataset(self, request: v1.FinalizeDatasetRequest, _context: object) -> v1.Dataset:
         return await asyncio.to_thread(self.datasets.finalize, current_caller(), dataset_id(request.name))
