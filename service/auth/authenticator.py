@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from service.auth import identity
 from service.auth.bearer import bearer_token, claimed
 from service.auth.identity import Identity
+from service.auth.exposure import authenticates
 from service.auth.key_sets import key_set
+from service.auth.loopback import identify_loopback
 from service.auth.mtls import certificate_identity
 from service.auth.oidc import OidcTokens
 from service.auth.rights import HEALTH_METHODS, REFLECTION_METHODS
@@ -22,7 +24,7 @@ from service.auth.settings import Authentication, Grant, Tls
 from service.auth.tenancy import TENANT_METADATA, tenant_of
 from service.auth.token_review import Review, TokenReviews
 from service.caller import Caller
-from service.interceptors import Call
+from service.interceptors import Call, Identify
 
 _THREADS = 8
 """So many tokens are checked at once; of their own, so that a flood of bad ones takes no thread from the calls of others."""
@@ -74,8 +76,13 @@ class Authenticator:
 
 def authenticator(
     authentication: Authentication, tls: Tls | None, grants: Iterable[Grant], review: Review | None
-) -> Authenticator:
-    """`review` is needed where service accounts are let in; see `token_review.reviews_of`."""
+) -> Identify:
+    """The Authenticator, or loopback's where nothing is configured that could prove who calls.
+
+    `review` is needed where service accounts are let in; see `token_review.reviews_of`.
+    """
+    if not authenticates(authentication, tls):
+        return identify_loopback
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="authentication")
     accounts, reviews = authentication.service_accounts, None
     if accounts is not None and review is not None:
