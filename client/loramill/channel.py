@@ -18,6 +18,7 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
     "loramill.v1.TrainingService": (
         "CreateTrainingJob",  # the request_id, always sent, makes the second the first
         "GetTrainingJob",
+        "ListComputeClasses",
         "ListTrainingJobs",
         "WatchTrainingJob",
         "CancelTrainingJob",

@@ -131,6 +131,11 @@ class Client:
         for answer in self._calls.stream(self._training.StreamTrainingLogs, request):
             yield answer.line
 
+    def list_compute_classes(self) -> list[v1.ComputeClass]:
+        """What jobs can run on, cheapest first."""
+        answer = self._calls.unary(self._training.ListComputeClasses, v1.ListComputeClassesRequest())
+        return list(answer.compute_classes)
+
     # Datasets
 
     def create_dataset(self, display_name: str = "", *, request_id: str | None = None) -> v1.Dataset:

@@ -55,6 +55,9 @@ class State:
     logs: list[str] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)
+    compute: v1.ComputePlan = field(default_factory=v1.ComputePlan)
+    """Where accepted jobs run."""
+    compute_classes: list[v1.ComputeClass] = field(default_factory=list)
     fail_first: dict[str, int] = field(default_factory=dict)
     """So many calls of a method fail with UNAVAILABLE before one is answered."""
     damage: bool = False
@@ -114,6 +117,7 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
             fail(context, grpc.StatusCode.INVALID_ARGUMENT, text, "INVALID_REQUEST", self.state.violations)
         job = v1.TrainingJob(spec=request.spec, state=v1.TRAINING_JOB_STATE_QUEUED, warnings=["this is only a test"])
         job.spec.adapter.rank = job.spec.adapter.rank or 16
+        job.compute.CopyFrom(self.state.compute)
         if request.validate_only:
             return job
         name = self.state.by_request.setdefault(request.request_id, f"trainingJobs/job{len(self.state.jobs) + 1}")
@@ -167,6 +171,9 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
     def StreamTrainingLogs(self, request, context):
         for line in self.state.logs:
             yield v1.StreamTrainingLogsResponse(line=line)
+
+    def ListComputeClasses(self, request, context):
+        return v1.ListComputeClassesResponse(compute_classes=self.state.compute_classes)
 
 
 class Datasets(dataset_service_pb2_grpc.DatasetServiceServicer):

@@ -92,6 +92,39 @@ def test_validate_only_prints_the_resolved_spec(service: FakeService, loramill: 
     assert not service.state.jobs
 
 
+SPOT = v1.ComputePlan(
+    compute_class="gpu-spot", gpus=1, gpu_memory_gib=24, spot=True, price_per_hour=0.4, currency="USD"
+)
+
+
+@pytest.mark.parametrize(
+    ("plan", "line"),
+    [
+        (SPOT, "gpu-spot (1 GPU of 24 GiB, spot, 0.4 USD an hour)"),
+        (v1.ComputePlan(compute_class="big", gpus=8, price_per_hour=30), "big (8 GPUs, 30 an hour)"),
+        (v1.ComputePlan(compute_class="small"), "small (no GPU)"),
+    ],
+)
+def test_the_plan_says_which_class_and_what_it_costs(
+    service: FakeService, loramill: Loramill, spec_file: Path, plan: v1.ComputePlan, line: str
+) -> None:
+    service.state.compute = plan
+    checked = loramill("job", "submit", str(spec_file), "--validate-only")
+    assert f"The spec is valid. It runs on {line}. With every field filled in it is:\n" in checked.err
+    assert f"Job job1 is accepted. It runs on {line}.\n" in loramill("job", "submit", str(spec_file), "--no-watch").out
+    assert f"Runs on     {line}\n" in loramill("job", "get", "job1").out
+
+
+def test_the_compute_classes_that_jobs_can_run_on(service: FakeService, loramill: Loramill) -> None:
+    offer = v1.ComputeClass(name="gpu", description="one GPU", gpus=1, gpu_memory_gib=24, price_per_hour=1.2)
+    service.state.compute_classes = [offer, v1.ComputeClass(name="spot", gpus=2, spot=True, currency="EUR")]
+    head, *rows = loramill("compute", "list").out.splitlines()
+    assert head.split() == ["CLASS", "GPUS", "SPOT", "PRICE", "DESCRIPTION"]
+    assert [row.split("  ", 1)[0].rstrip() for row in rows] == ["gpu", "spot"]
+    assert all(cell in rows[0] for cell in ("1 GPU of 24 GiB", "1.2 an hour", "one GPU"))
+    assert loramill("compute", "list", "-o", "name").out == "gpu\nspot\n"
+
+
 def test_all_problems_of_a_spec_at_once(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
     spec_file.write_text("base_model: shapes\nadaptor: {}\nadapter: {rank: x}\n")
     result = loramill("job", "submit", str(spec_file))

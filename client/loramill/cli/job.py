@@ -13,6 +13,7 @@ import typer
 
 from loramill.cli import common
 from loramill.cli.common import Data, DataOption, Output, OutputOption, ServerOption, connect, say
+from loramill.cli.compute import plan_line
 from loramill.cli.output import age_of, clock, print_many, print_one, printable
 from loramill.errors import SpecError
 
@@ -60,7 +61,7 @@ def submit(
             _print_resolved(job, output)
             return
         if output is Output.TABLE:
-            typer.echo(f"Job {_id(job)} is accepted.")
+            typer.echo(f"Job {_id(job)} is accepted.{_place(job)}")
         follow = watch if watch is not None else output is Output.TABLE
         if follow:
             job = _follow(client, job.name, output, server_given=_server_given(context, server))
@@ -90,10 +91,15 @@ def _print_resolved(job: v1.TrainingJob, output: Output) -> None:
     from loramill.spec import dump_spec
 
     if output is Output.TABLE:
-        say("The spec is valid. With every field filled in it is:")
+        say(f"The spec is valid.{_place(job)} With every field filled in it is:")
         typer.echo(dump_spec(job.spec), nl=False)
     elif output is not Output.NAME:  # what does not exist has no name
         print_one(job, output, _details)
+
+
+def _place(job: v1.TrainingJob) -> str:
+    """The sentence on the compute class; empty where there is none to tell."""
+    return f" It runs on {plan_line(job.compute)}." if job.compute.compute_class else ""
 
 
 def _server_given(context: typer.Context, server: str | None) -> str | None:
@@ -278,6 +284,7 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
         "Progress": "  ".join(numbers(job)),
         "Base model": job.spec.base_model.rpartition("/")[2],
         "Dataset": job.spec.dataset.dataset.rpartition("/")[2],
+        "Runs on": plan_line(job.compute),
         "Created": clock(job.create_time),
         "Started": clock(job.start_time),
         "Ended": clock(job.end_time),

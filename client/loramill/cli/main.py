@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from loramill.cli import adapter, base, dataset, job
+from loramill.cli import adapter, base, compute, dataset, job
 from loramill.cli.common import EXIT_FAILED, ServerOption, exit_code_of, say, sentence_of
 from loramill.errors import ClientError
 
@@ -24,6 +24,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(job.app, name="job")
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(base.app, name="base")
+app.add_typer(compute.app, name="compute")
 
 
 @app.callback()
