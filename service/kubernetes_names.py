@@ -25,6 +25,8 @@ LAUNCH_LABEL = "loramill.dev/launch"
 KUEUE_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 KUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 ASSIGNMENT_ANNOTATION = "loramill.dev/assignment-sha256"
+EXPIRE_ANNOTATION = "loramill.dev/credentials-expire"
+"""Of a launch's Secret: when its credentials expire, as in RFC 3339; not there where they never do."""
 
 OURS = {NAME_LABEL: "loramill-trainer", MANAGED_BY_LABEL: "loramill"}
 """On every object that belongs to a launch."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from service.kubernetes_names import (
     ASSIGNMENT_ANNOTATION,
+    EXPIRE_ANNOTATION,
     KUEUE_PRIORITY_LABEL,
     KUEUE_QUEUE_LABEL,
     LaunchId,
@@ -21,6 +22,7 @@ from service.pod_manifest import pod_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from loramill import v1
     from service.compute_classes import ComputeClass
@@ -86,7 +88,9 @@ def render_job(launch: TrainerLaunch, compute_class: ComputeClass, pod: PodSetti
     }
 
 
-def render_credentials_secret(launch: LaunchId, pod: PodSettings, files: Mapping[str, str], job_uid: str) -> Manifest:
+def render_credentials_secret(
+    launch: LaunchId, pod: PodSettings, files: Mapping[str, str], expire_time: datetime | None, job_uid: str
+) -> Manifest:
     """The Secret with a launch's storage credentials, a file for each key; it goes when the Job with that UID goes."""
     return {
         "apiVersion": "v1",
@@ -95,6 +99,7 @@ def render_credentials_secret(launch: LaunchId, pod: PodSettings, files: Mapping
             "name": launch.name,
             "namespace": pod.namespace,
             "labels": launch.labels,
+            "annotations": {EXPIRE_ANNOTATION: expire_time.isoformat()} if expire_time is not None else {},
             "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": launch.name, "uid": job_uid}],
         },
         "type": "Opaque",
