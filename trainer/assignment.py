@@ -1,33 +1,25 @@
-"""Does one assignment, from its claim to its last word, and ends with an exit code of the table in run.proto."""
+"""Does one assignment, from its claim to its last word, and ends with an exit code of the table in run.proto.
+
+The claim comes before torch and diffusers are loaded, which takes seconds: callers see at once that the launch has begun to
+work, and a second process of the same launch is gone as quickly.
+"""
 
 from __future__ import annotations
 
 import structlog
-import torch
 
 from loramill import v1
 from store import StoreError, open_store, split_uri
 from store.records import read_record
-from trainer.errors import OutOfMemory, StorageFailed, Superseded, TrainerError, UserError
-from trainer.events import StopSignal
+from trainer.errors import Cancelled, Preempted, Superseded, TrainerError, UserError
+from trainer.failures import as_trainer_error, is_unforeseen
 from trainer.logs import LogLines, set_up_logging
 from trainer.progress import Reporter
 from trainer.record import RunRecord
-from trainer.run import run
 from trainer.settings import TrainerSettings
+from trainer.stopping import Stopped, StopSignal
 
 log = structlog.get_logger()
-
-
-def _device(settings: TrainerSettings) -> torch.device:
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda":
-        # Attention's memory-efficient kernel has no deterministic backward; flash and plain attention have.
-        torch.backends.cuda.enable_mem_efficient_sdp(False)
-        torch.use_deterministic_algorithms(True)
-    return device
 
 
 def _read_assignment(uri: str) -> v1.Assignment:
@@ -38,15 +30,21 @@ def _read_assignment(uri: str) -> v1.Assignment:
     return assignment
 
 
-def _as_trainer_error(error: Exception) -> TrainerError:
-    """Whatever went wrong, as one of our own kinds."""
-    if isinstance(error, TrainerError):
-        return error
-    if isinstance(error, StoreError):
-        return StorageFailed(f"The object store could not be used: {error}")
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
-        return OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).")
-    return TrainerError(f"An error in Loramill: {type(error).__name__}: {error}")
+def _stopped_early(record: RunRecord) -> TrainerError:
+    """What it means that the process was told to stop before there was anything to keep."""
+    if record.cancel_requested():
+        return Cancelled("The job was cancelled before this run's first step.")
+    return Preempted("The trainer was told to stop before this run's first step.")
+
+
+def _run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: StopSignal) -> None:
+    """Does the assignment; returns when its adapter is committed. Raises a TrainerError, and whatever is unforeseen."""
+    try:
+        with stop.interrupting():
+            from trainer.run import run
+        run(record, settings, reporter, stop)
+    except Stopped:
+        raise _stopped_early(record) from None
 
 
 def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: StopSignal) -> v1.ExitCode.ValueType:
@@ -55,12 +53,11 @@ def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: S
     try:
         with Reporter(record.run, lines, settings.report_seconds) as reporter:
             try:
-                run(record, settings, reporter, stop, _device(settings))
+                _run(record, settings, reporter, stop)
             except Exception as error:
-                problem = _as_trainer_error(error)
+                problem = as_trainer_error(error)
                 exit_code, message = problem.exit_code, str(problem)
-                unforeseen = None if isinstance(error, TrainerError | StoreError) else error
-                log.error(message, exit_code=int(exit_code), exc_info=unforeseen)
+                log.error(message, exit_code=int(exit_code), exc_info=error if is_unforeseen(error) else None)
         if exit_code != v1.EXIT_CODE_SUPERSEDED:
             record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
     except StoreError as error:
@@ -70,22 +67,23 @@ def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: S
     return exit_code
 
 
-def do_assignment(uri: str) -> int:
-    """The exit code; whatever goes wrong is logged and recorded, never raised."""
-    lines, stop = set_up_logging(), StopSignal()
+def do_assignment(uri: str, stop: StopSignal) -> int:
+    """The exit code; whatever goes wrong is logged and recorded, never raised. Raises Stopped, before the claim is ours."""
+    lines = set_up_logging()
     try:
-        settings = TrainerSettings()
-        record = RunRecord(_read_assignment(uri))
-        ended = record.ended()
-        if ended is not None:
-            log.info("this launch has ended before", message=ended.message)
-            return ended.exit_code
-        record.claim()
+        with stop.interrupting():
+            settings = TrainerSettings()
+            record = RunRecord(_read_assignment(uri))
+            ended = record.ended()
+            if ended is not None:
+                log.info("this launch has ended before", message=ended.message)
+                return ended.exit_code
+            record.claim()
     except Superseded as error:
         log.warning(str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the exit code is all that can be told without a claim)
-        problem = _as_trainer_error(error)
+        problem = as_trainer_error(error)
         log.error(str(problem))
         return problem.exit_code
     return _work(record, settings, lines, stop)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import FrameType
+from typing import NoReturn
 
 import numpy as np
 import structlog
@@ -23,22 +24,10 @@ from trainer.outputs import FINAL, Output, Report, Saver, picture, png
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
 from trainer.record import RunRecord, now
+from trainer.stopping import Stopped, StopSignal
 from trainer.story import Story, read_metrics, write_report
 
 log = structlog.get_logger()
-
-
-class StopSignal:
-    """Notices SIGTERM and SIGINT; the loop looks at it after each step."""
-
-    def __init__(self) -> None:
-        self.received = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._notice)
-
-    def _notice(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self.received = True
 
 
 @dataclass
@@ -75,7 +64,9 @@ class RunEvents:
         return due or first or self.stopping or step == self.steps or self._keeps(step)
 
     def _keeps(self, step: int) -> bool:
-        return any(every and step % every == 0 for every in (self.checkpoint_every, self.config.save_every))
+        config = self.config
+        occasions = (self.checkpoint_every, config.save_every, config.previews.every_steps)
+        return any(every and step % every == 0 for every in occasions)
 
     def measured(self, measurements: list[Measurement], trained_seconds: float) -> None:
         self.last_report = time.monotonic()
@@ -115,12 +106,22 @@ class RunEvents:
             self.commit_checkpoint(step, trained_seconds)
             self.record.check_current()
         if self.config.previews.every_steps and step % self.config.previews.every_steps == 0:
-            self.draw(step)
+            with self._interruptible(step, trained_seconds):
+                self.draw(step)
         if self.config.save_every and step % self.config.save_every == 0:
             after = self.story.previews.get(step, np.zeros((0,)))
             self._save(f"{step:06d}", step, is_partial=False, after=after, report=None)
 
-    def _stopped(self, step: int, trained_seconds: float) -> None:
+    @contextmanager
+    def _interruptible(self, step: int, trained_seconds: float) -> Iterator[None]:
+        """Around what may take long and can be done again: a signal ends it at once."""
+        try:
+            with self.stop.interrupting():
+                yield
+        except Stopped:
+            self._stopped(step, trained_seconds)
+
+    def _stopped(self, step: int, trained_seconds: float) -> NoReturn:
         """SIGTERM: whatever comes next, the work so far is kept."""
         if self.record.cancel_requested():
             self.save_partial(step)
@@ -161,20 +162,18 @@ class RunEvents:
         """What there is of the adapter, without pictures: a run that is being stopped has seconds."""
         self._save(FINAL, step, is_partial=True, after=np.zeros((0,)), report=None)
 
-    def save_final(self, trained_seconds: float) -> v1.Adapter:
-        self.draw(self.steps)
-        self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
-        self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
-        report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
-        after = self.story.previews.get(self.steps, np.zeros((0,)))
-        return self._save(FINAL, self.steps, is_partial=False, after=after, report=report)
+    def save_final(self, trained_seconds: float) -> None:
+        with self._interruptible(self.steps, trained_seconds):
+            self.draw(self.steps)
+            self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
+            self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
+            report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
+            after = self.story.previews.get(self.steps, np.zeros((0,)))
+            self._save(FINAL, self.steps, is_partial=False, after=after, report=report)
 
-    def _save(
-        self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None
-    ) -> v1.Adapter:
+    def _save(self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None) -> None:
         before = self.story.previews.get(0, np.zeros((0,)))
         saved = self.saver.save(
             Output(suffix=suffix, step=step, partial=is_partial, before=before, after=after, report=report)
         )
         log.info("adapter saved", name=saved.name, step=step, tensors_sha256=saved.tensors_sha256)
-        return saved

@@ -20,20 +20,27 @@ from trainer.data.dataset import Reading, read_dataset
 from trainer.data.images import Decoder
 from trainer.data.order import Order
 from trainer.embeddings import Words
-from trainer.errors import Cancelled, Preempted
-from trainer.events import StopSignal
 from trainer.families.base import Base
+from trainer.families.registry import load_base
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.matching import matched
 from trainer.formats.reading import read_adapter
 from trainer.latents import encode_examples
 from trainer.loop import Training, captions_of
-from trainer.materials import blob_fetcher, component_digest, dataset_files, fetch_initial_adapter, read_manifest
+from trainer.materials import (
+    blob_fetcher,
+    component_digest,
+    dataset_files,
+    fetch_base,
+    fetch_initial_adapter,
+    read_manifest,
+)
 from trainer.optimizers import AdamW
 from trainer.prior import PriorExample, draw_prior
 from trainer.progress import Reporter
 from trainer.record import RunRecord
 from trainer.schedules import default_warmup
+from trainer.stopping import StopSignal
 
 log = structlog.get_logger()
 
@@ -53,18 +60,10 @@ class Preparation:
 
     def progress(self, what: str) -> Callable[[int, int], None]:
         def told(done: int, total: int) -> None:
-            self._check_stop()
+            self.stop.check()
             self.reporter.count(what, done, total)
 
         return told
-
-    def _check_stop(self) -> None:
-        """Before the first step there is nothing to keep."""
-        if not self.stop.received:
-            return
-        if self.record.cancel_requested():
-            raise Cancelled("The job was cancelled before this run's first step.")
-        raise Preempted("The trainer was told to stop before this run's first step.")
 
     def read_data(self) -> Reading:
         """The dataset, checked; raises UserError with every problem."""
@@ -83,6 +82,12 @@ class Preparation:
         for warning in reading.warnings:
             log.warning(warning)
         return reading
+
+    def load_base(self, device: torch.device, dtype: torch.dtype) -> Base:
+        """The base model, fetched and loaded; raises UserError where it cannot be trained on."""
+        assignment = self.record.assignment
+        self.reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {assignment.base_model.name}")
+        return load_base(self.config.family, fetch_base(assignment, self.work / "base"), device, dtype)
 
     def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
         """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.

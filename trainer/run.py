@@ -19,19 +19,20 @@ from trainer import checkpoint
 from trainer.cache import Cache
 from trainer.config_reading import read_config
 from trainer.data.images import Decoder
-from trainer.errors import DeadlineExceeded
-from trainer.events import RunEvents, StopSignal
-from trainer.families.registry import load_base
+from trainer.errors import DeadlineExceeded, OutOfMemory
+from trainer.events import RunEvents
+from trainer.families.base import Base
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.metadata import Provenance
 from trainer.loop import Training, train
-from trainer.materials import fetch_base, read_manifest
+from trainer.materials import read_manifest
 from trainer.metrics import TrainerMetrics
 from trainer.outputs import Saver
 from trainer.preparation import Preparation
 from trainer.progress import Reporter
 from trainer.record import RunRecord
 from trainer.settings import TrainerSettings
+from trainer.stopping import StopSignal
 from trainer.story import Story
 
 log = structlog.get_logger()
@@ -63,75 +64,94 @@ def _resume(training: Training, record: RunRecord, fingerprint: str) -> tuple[in
     return found.step, found.trained_seconds, warnings
 
 
-def run(
-    record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: StopSignal, device: torch.device
-) -> None:
-    """Does the assignment; returns when its adapter is committed, raises a TrainerError otherwise."""
-    assignment = record.assignment
-    config = read_config(assignment)
-    precision = config.optimization.precision or ("bf16" if device.type == "cuda" else "fp32")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    cache, metrics = Cache(open_store(assignment.cache_uri)), TrainerMetrics()
+def _device(settings: TrainerSettings) -> torch.device:
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = torch.device(settings.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda":
+        # Attention's memory-efficient kernel has no deterministic backward; flash and plain attention have.
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.use_deterministic_algorithms(True)
+    return device
+
+
+def _provenance(assignment: v1.Assignment, base: Base, training: Training) -> Provenance:
+    return Provenance(
+        base_name=assignment.base_model.name.removeprefix("baseModels/"),
+        base_digest=assignment.base_model.digest,
+        dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
+        initial_adapter_sha256=assignment.initial_adapter_sha256,
+        architecture=base.architecture,
+        prediction_type=base.prediction_type,
+        steps=training.steps,
+        total_steps=training.steps,
+        epochs=training.order.epoch_of(training.steps - 1) + 1,
+        thumbnail=None,
+    )
+
+
+def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Training, RunEvents]:
+    """All that is done before the first step: data read, base loaded, pictures encoded, a checkpoint restored, previews drawn."""
+    config, record, reporter = preparation.config, preparation.record, preparation.reporter
+    metrics, device = TrainerMetrics(), _device(settings)
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port, settings.metrics_address)
-    with _scratch(settings) as work, Decoder() as decoder:
-        preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
-        reading = preparation.read_data()
-        reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {assignment.base_model.name}")
-        base = load_base(config.family, fetch_base(assignment, work / "base"), device, dtype)
-        fingerprint = numeric_fingerprint(device, dtype)
-        training, adapter, cut = preparation.training(base, reading, fingerprint)
-        log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
+    precision = config.optimization.precision or ("bf16" if device.type == "cuda" else "fp32")
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    reading = preparation.read_data()
+    base = preparation.load_base(device, dtype)
+    fingerprint = numeric_fingerprint(device, dtype)
+    training, adapter, cut = preparation.training(base, reading, fingerprint)
+    log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
 
-        start, trained_seconds, changed = _resume(training, record, fingerprint)
-        reporter.length(start, training.steps, trained_seconds)
-        saver = Saver(
+    start, trained_seconds, changed = _resume(training, record, fingerprint)
+    reporter.length(start, training.steps, trained_seconds)
+    events = RunEvents(
+        config=config,
+        record=record,
+        reporter=reporter,
+        metrics=metrics,
+        stop=preparation.stop,
+        saver=Saver(
             config=config,
             record=record,
             adapter=adapter,
-            provenance=Provenance(
-                base_name=assignment.base_model.name.removeprefix("baseModels/"),
-                base_digest=assignment.base_model.digest,
-                dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
-                initial_adapter_sha256=assignment.initial_adapter_sha256,
-                architecture=base.architecture,
-                prediction_type=base.prediction_type,
-                steps=training.steps,
-                total_steps=training.steps,
-                epochs=training.order.epoch_of(training.steps - 1) + 1,
-                thumbnail=None,
-            ),
+            provenance=_provenance(record.assignment, base, training),
             examples=reading.examples,
-            work=work,
-        )
-        story = Story(
-            config=config, reading=reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint
-        )
-        events = RunEvents(
-            config=config,
-            record=record,
-            reporter=reporter,
-            metrics=metrics,
-            stop=stop,
-            saver=saver,
-            arena=training.arena,
-            base=base,
-            story=story,
-            steps=training.steps,
-            checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
-            fingerprint=fingerprint,
-            report_seconds=settings.report_seconds,
-            started_at=trained_seconds,
-            started_step=start,
-            measured_at=trained_seconds,
-        )
-        with adapter.off():
-            events.draw(0)
-        reporter.phase(v1.PHASE_TRAINING, f"training for {training.steps} steps")
-        try:
-            trained_seconds = train(training, start, trained_seconds, events)
-        except DeadlineExceeded:
-            events.save_partial(reporter.step)
-            raise
-        events.save_final(trained_seconds)
-        reporter.phase(v1.PHASE_ENDED, "done")
+            work=preparation.work,
+        ),
+        arena=training.arena,
+        base=base,
+        story=Story(config, reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint),
+        steps=training.steps,
+        checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
+        fingerprint=fingerprint,
+        report_seconds=settings.report_seconds,
+        started_at=trained_seconds,
+        started_step=start,
+        measured_at=trained_seconds,
+    )
+    with adapter.off():
+        events.draw(0)
+    return training, events
+
+
+def run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: StopSignal) -> None:
+    """Does the assignment; returns when its adapter is committed. Raises a TrainerError, and Stopped before the first step."""
+    config = read_config(record.assignment)
+    cache = Cache(open_store(record.assignment.cache_uri))
+    try:
+        with _scratch(settings) as work, Decoder() as decoder:
+            with stop.interrupting():
+                preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
+                training, events = _made_ready(preparation, settings)
+            reporter.phase(v1.PHASE_TRAINING, f"training for {training.steps} steps")
+            try:
+                trained_seconds = train(training, events.started_step, events.started_at, events)
+            except DeadlineExceeded:
+                events.save_partial(reporter.step)
+                raise
+            events.save_final(trained_seconds)
+    except torch.cuda.OutOfMemoryError as error:
+        raise OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).") from error
+    reporter.phase(v1.PHASE_ENDED, "done")
