@@ -28,6 +28,8 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
     "loramill.v1.DatasetService": (
         "CreateDataset",  # as CreateTrainingJob
         "UploadFile",  # the same file again is accepted
+        "CreateUploadUrls",
+        "CompleteUploads",
         "FinalizeDataset",
         "GetDataset",
         "ListDatasets",
@@ -36,6 +38,7 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "GetAdapter",
         "ListAdapters",
         "DownloadAdapter",
+        "CreateDownloadUrl",
         "UploadAdapter",  # as CreateTrainingJob
     ),
     "loramill.v1.BaseModelService": ("ListBaseModels", "GetBaseModel", "ImportBaseModel"),

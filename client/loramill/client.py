@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Self
 from loramill import errors, v1
 from loramill.calls import LONG_SECONDS, Calls
 from loramill.channel import address_or_default
+from loramill.direct import Direct
 from loramill.folder import LocalFile, Selection, select_files
 from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
-from loramill.transfer import adapter_messages, save_download, upload_messages
+from loramill.transfer import adapter_messages, described, save_download, upload_messages
 from loramill.upload import UploadProgress, upload_files
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
@@ -58,6 +59,7 @@ class Client:
         self._datasets = DatasetServiceStub(self._calls.channel)
         self._adapters = AdapterServiceStub(self._calls.channel)
         self._bases = BaseModelServiceStub(self._calls.channel)
+        self._direct = Direct(self._calls, self._datasets, self._adapters)
 
     @property
     def address(self) -> str:
@@ -71,6 +73,7 @@ class Client:
 
     def close(self) -> None:
         """Gives the connection up; open streams end."""
+        self._direct.close()
         self._calls.close()
 
     # Jobs
@@ -146,8 +149,12 @@ class Client:
         return self._calls.unary(self._datasets.CreateDataset, request)
 
     def upload_file(self, dataset: str, file: LocalFile) -> v1.DatasetFile:
-        """Adds one file to an open dataset. The same file again is accepted."""
-        messages = upload_messages(full_name(DATASETS, dataset), file.path, file.label)
+        """Adds one file to an open dataset, straight to the object store where that is offered. Again is accepted."""
+        name, content = full_name(DATASETS, dataset), described(file.path, file.label)
+        sent = self._direct.upload(name, content, file.path)
+        if sent is not None:
+            return sent
+        messages = upload_messages(name, file.path, content)
         return self._calls.upload(self._datasets.UploadFile, messages).file
 
     def finalize_dataset(self, name: str) -> v1.Dataset:
@@ -216,7 +223,9 @@ class Client:
         the folder that holds them. A file of that name with another content is DownloadError unless `overwrite`.
         """
         request = v1.DownloadAdapterRequest(name=full_name(ADAPTERS, name), format=format, file_name=file_name)
-        messages = self._calls.stream(self._adapters.DownloadAdapter, request, timeout=LONG_SECONDS)
+        messages = self._direct.download(request)
+        if messages is None:
+            messages = self._calls.stream(self._adapters.DownloadAdapter, request, timeout=LONG_SECONDS)
         return save_download(messages, folder, overwrite=overwrite)
 
     def upload_adapter(self, path: Path, *, request_id: str | None = None) -> v1.Adapter:

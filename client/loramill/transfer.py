@@ -26,10 +26,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def upload_messages(dataset: str, path: Path, label: str) -> Iterator[v1.UploadFileRequest]:
-    """The header, then the content. If the file changes in between, the service refuses it by its digest."""
-    described = v1.DatasetFile(path=label, sha256=sha256_of(path), size_bytes=path.stat().st_size)
-    yield v1.UploadFileRequest(header=v1.UploadFileHeader(dataset=dataset, file=described))
+def described(path: Path, label: str) -> v1.DatasetFile:
+    """What is told of a file before its bytes. If it changes in between, the service refuses it by its digest."""
+    return v1.DatasetFile(path=label, sha256=sha256_of(path), size_bytes=path.stat().st_size)
+
+
+def upload_messages(dataset: str, path: Path, file: v1.DatasetFile) -> Iterator[v1.UploadFileRequest]:
+    """The header, then the content."""
+    yield v1.UploadFileRequest(header=v1.UploadFileHeader(dataset=dataset, file=file))
     for chunk in _chunks(path):
         yield v1.UploadFileRequest(data=chunk)
 

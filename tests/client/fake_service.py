@@ -27,6 +27,7 @@ from loramill.v1 import (
     dataset_service_pb2_grpc,
     training_service_pb2_grpc,
 )
+from tests.client.fake_store import FakeStore
 
 BREAK = "break"
 """In a script: the connection is lost here."""
@@ -62,6 +63,8 @@ class State:
     """So many calls of a method fail with UNAVAILABLE before one is answered."""
     damage: bool = False
     """Whether downloads arrive with a flipped byte."""
+    store: FakeStore | None = None
+    """To and from which addresses lead; without one, the service has none to give out."""
 
 
 def fail(
@@ -103,6 +106,12 @@ def page(things: list[Any], request: Any, size: int) -> tuple[list[Any], str]:
     start = int(request.page_token or 0)
     more = start + size < len(things)
     return things[start : start + size], str(start + size) if more else ""
+
+
+def store_of(state: State, context: grpc.ServicerContext) -> FakeStore:
+    if state.store is None:
+        fail(context, grpc.StatusCode.FAILED_PRECONDITION, "No addresses here.", "NO_DIRECT_TRANSFERS")
+    return state.store
 
 
 class Training(training_service_pb2_grpc.TrainingServiceServicer):
@@ -198,6 +207,24 @@ class Datasets(dataset_service_pb2_grpc.DatasetServiceServicer):
         self.state.contents[header.dataset][header.file.path] = content
         return v1.UploadFileResponse(file=header.file)
 
+    def CreateUploadUrls(self, request, context):
+        self.state.requests.append(request)
+        store = store_of(self.state, context)
+        urls = [
+            v1.UploadUrl(file=file, url=store.url(file.sha256), headers={"If-None-Match": "*", "x-signed": "yes"})
+            for file in request.files
+        ]
+        return v1.CreateUploadUrlsResponse(urls=urls)
+
+    def CompleteUploads(self, request, context):
+        store = store_of(self.state, context)
+        for file in request.files:
+            content = store.objects.get(f"/{file.sha256}", b"")
+            if hashlib.sha256(content).hexdigest() != file.sha256:
+                fail(context, grpc.StatusCode.INVALID_ARGUMENT, f"{file.path} did not come as announced.")
+            self.state.contents[request.dataset][file.path] = content
+        return v1.CompleteUploadsResponse(files=request.files)
+
     def FinalizeDataset(self, request, context):
         dataset, contents = find(context, self.state.datasets, request.name), self.state.contents[request.name]
         dataset.state, dataset.file_count = v1.DATASET_STATE_FINALIZED, len(contents)
@@ -231,6 +258,20 @@ class Adapters(adapter_service_pb2_grpc.AdapterServiceServicer):
         return v1.ListAdaptersResponse(adapters=found, next_page_token=token)
 
     def DownloadAdapter(self, request, context):
+        self.state.requests.append(request)
+        file, content = self._chosen(request, context)
+        yield v1.DownloadAdapterResponse(file=file)
+        for start in range(0, len(content), 1000):
+            yield v1.DownloadAdapterResponse(data=content[start : start + 1000])
+
+    def CreateDownloadUrl(self, request, context):
+        self.state.requests.append(request)
+        store = store_of(self.state, context)
+        file, content = self._chosen(request, context)
+        store.objects[f"/{file.sha256}"] = content
+        return v1.CreateDownloadUrlResponse(file=file, url=store.url(file.sha256))
+
+    def _chosen(self, request, context) -> tuple[v1.AdapterFile, bytes]:
         adapter, contents = find(context, self.state.adapters, request.name)
         wanted = request.format or v1.ADAPTER_FORMAT_KOHYA
         asked = (
@@ -241,12 +282,8 @@ class Adapters(adapter_service_pb2_grpc.AdapterServiceServicer):
         file = next(filter(asked, adapter.files), None)
         if file is None:
             fail(context, grpc.StatusCode.NOT_FOUND, f"{request.name} has no such file.")
-        yield v1.DownloadAdapterResponse(file=file)
         content = contents[file.file_name]
-        if self.state.damage:
-            content = content[:-1] + bytes([content[-1] ^ 1])
-        for start in range(0, len(content), 1000):
-            yield v1.DownloadAdapterResponse(data=content[start : start + 1000])
+        return file, content[:-1] + bytes([content[-1] ^ 1]) if self.state.damage else content
 
     def UploadAdapter(self, request_iterator: Iterator[v1.UploadAdapterRequest], context):
         header = next(request_iterator).header

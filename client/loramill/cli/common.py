@@ -64,8 +64,11 @@ DataOption = Annotated[Data, typer.Option("--output", "-o", help="table for peop
 def connect(context: typer.Context, server: str | None) -> Iterator[Client]:
     """The client for a command; `server` may also stand before the command, as in `loramill --server X job list`."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # gRPC's core else writes its own notices between the lines
+    import stamina.instrumentation
+
     from loramill.client import Client
 
+    stamina.instrumentation.set_on_retry_hooks([])  # its notices would stand between the lines too
     with Client(server or context.find_root().params.get("server")) as client:
         yield client
 
