@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from service.auth import identity
 from service.auth.bearer import bearer_token, claimed
-from service.auth.identity import Identity
 from service.auth.exposure import authenticates
+from service.auth.identity import Identity
 from service.auth.key_sets import key_set
 from service.auth.loopback import identify_loopback
 from service.auth.mtls import certificate_identity
