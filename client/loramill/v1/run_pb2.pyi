@@ -325,6 +325,50 @@ class LaunchStart(_message.Message):
 Global___LaunchStart: _TypeAlias = LaunchStart  # noqa: Y015
 
 @_typing.final
+class LaunchEnd(_message.Message):
+    """`control/ends/<n>.json`: how launch n ended, as the service saw it from outside. Written only where the run left no End; the
+    pod and its Kubernetes Job are forgotten, and what follows from an end must stay the same.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    reason: _training_pb2.StateReason.ValueType
+    """What from outside ended it, such as PREEMPTED or NODE_LOST; unset where nothing special was known."""
+    exit_code: _builtins.int
+    """As of its process or container; unset where nobody saw it."""
+    message: _builtins.str
+    """One sentence for people."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it had ended."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        reason: _training_pb2.StateReason.ValueType = ...,
+        exit_code: _builtins.int | None = ...,
+        message: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "exit_code", b"exit_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "create_time", b"create_time", "exit_code", b"exit_code", "message", b"message", "reason", b"reason", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+
+Global___LaunchEnd: _TypeAlias = LaunchEnd  # noqa: Y015
+
+@_typing.final
 class FileManifest(_message.Message):
     """Files below one address, in order of path."""
 
