@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import enum
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from loramill import v1
 from service.executors import ExecutionState
-from service.times import to_datetime
+from service.times import to_datetime, to_timestamp
 
 if TYPE_CHECKING:
+    from service.executors import Execution
     from service.facts import LaunchFacts
 
 CLAIM_LIMIT = timedelta(seconds=120)
@@ -31,6 +32,17 @@ class Retry(enum.Enum):
     """Launched again, a few times."""
     FREE = "free"
     """Launched again as often as it happens."""
+
+
+_FROM_OUTSIDE: dict[v1.StateReason.ValueType, Retry] = {
+    v1.STATE_REASON_PREEMPTED: Retry.FREE,
+    v1.STATE_REASON_NODE_LOST: Retry.FREE,
+    # Most pods are driven out for what they use themselves, and would be again.
+    v1.STATE_REASON_EVICTED: Retry.COUNTED,
+    v1.STATE_REASON_OUT_OF_MEMORY: Retry.NEVER,
+    v1.STATE_REASON_DEADLINE_EXCEEDED: Retry.NEVER,
+}
+"""What ends a trainer that has not said a word itself, as the executor tells it."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +118,19 @@ def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None 
     """
     if launch.end is not None:
         return _cause(launch.end.exit_code, launch.end.message, to_datetime(launch.end.create_time))
+    if launch.seen_end is not None:
+        return _seen_cause(launch, launch.seen_end)
     execution = launch.execution
     if execution is None or execution.alive:
         return None
     if execution.state is ExecutionState.EXITED:
         if execution.exit_code == v1.EXIT_CODE_SUPERSEDED and now - _last_sign(launch) < CLAIM_LIMIT:
             return None
-        return _cause(execution.exit_code, execution.message, execution.end_time or _last_sign(launch))
+        return _seen_cause(launch, end_seen_of(execution, _last_sign(launch)))
     if launch.claim is not None:
         return _cause(None, "The trainer began to work and then nothing was known of it any more.", _last_sign(launch))
+    if execution.reason != v1.STATE_REASON_UNSPECIFIED:
+        return None  # the executor knows why it does not begin, and goes on trying
     recorded = to_datetime(launch.assignment.create_time)
     limit = max(recorded, watched_since or recorded) + CLAIM_LIMIT
     if now < limit:
@@ -148,6 +164,30 @@ def _cause(exit_code: int | None, message: str, time: datetime) -> Cause:
     if exit_code == v1.EXIT_CODE_SUCCESS:
         message = ""  # tells of success; where this is asked, there was none
     return Cause(kind.reason, kind.retry, message or describe_exit(exit_code), time)
+
+
+def end_seen_of(execution: Execution, time: datetime) -> v1.LaunchEnd:
+    """What the record keeps of the execution of a launch that is over; `time` stands for an unknown end."""
+    end = v1.LaunchEnd(
+        schema_version=1,
+        reason=execution.reason,
+        message=execution.message,
+        create_time=to_timestamp(execution.end_time or time),
+    )
+    if execution.exit_code is not None:
+        end.exit_code = execution.exit_code
+    return end
+
+
+def _seen_cause(launch: LaunchFacts, end: v1.LaunchEnd) -> Cause:
+    exit_code = end.exit_code if end.HasField("exit_code") else None
+    cause = _cause(exit_code, end.message, to_datetime(end.create_time))
+    retry = _FROM_OUTSIDE.get(end.reason)
+    if retry is None:
+        return cause
+    if end.reason == v1.STATE_REASON_DEADLINE_EXCEEDED and launch.claim is None:
+        retry = Retry.FREE  # of waiting there may be any amount; the deadline is for training
+    return replace(cause, reason=end.reason, retry=retry)
 
 
 def _describe_signal(number: int) -> str:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from loramill import v1
 from service.causes import cause_of, causes_of
 from service.outcome import decide_outcome
 from service.retry import LaunchAgain, decide_retry
 from service.times import to_datetime
 
 if TYPE_CHECKING:
-    from loramill import v1
     from service.causes import Cause
     from service.facts import JobFacts, LaunchFacts
     from service.retry import RetryPolicy
@@ -120,6 +120,8 @@ def decide(observation: Observation, situation: Situation) -> Action:
 
 
 def _launch_again(newest: LaunchFacts, causes: tuple[Cause, ...], situation: Situation) -> Action:
+    if newest.suspended:
+        return Wait()
     lingering = _without_purpose((newest,), situation.now)
     if lingering or newest.alive:
         return Stop(lingering) if lingering else Wait()
@@ -131,8 +133,11 @@ def _launch_again(newest: LaunchFacts, causes: tuple[Cause, ...], situation: Sit
 
 def _without_purpose(launches: tuple[LaunchFacts, ...], now: datetime) -> tuple[int, ...]:
     """Launches that still work although nobody needs them: they go on, or have ended and do not go."""
-    return tuple(
-        launch.number
-        for launch in launches
-        if launch.alive and (launch.end is None or now - to_datetime(launch.end.create_time) > LINGER)
-    )
+    return tuple(launch.number for launch in launches if launch.alive and _may_be_stopped(launch, now))
+
+
+def _may_be_stopped(launch: LaunchFacts, now: datetime) -> bool:
+    """Not while it is on its way out; one that the cluster's queue holds back after its end would come for nothing."""
+    if launch.end is None or now - to_datetime(launch.end.create_time) > LINGER:
+        return True
+    return launch.execution is not None and launch.execution.reason == v1.STATE_REASON_SUSPENDED

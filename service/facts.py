@@ -32,6 +32,9 @@ class LaunchFacts:
     claim: v1.Claim | None = None
     status: v1.RunStatus | None = None
     end: v1.End | None = None
+    """The run's own last word."""
+    seen_end: v1.LaunchEnd | None = None
+    """How it ended as the service saw it; None where its run has said it, or where that is not recorded (yet)."""
     execution: Execution | None = None
     """None: not looked at. The record alone then tells how the launch stands."""
     adapters: tuple[v1.AdapterManifest, ...] = ()
@@ -45,6 +48,11 @@ class LaunchFacts:
     def alive(self) -> bool:
         """Whether a trainer works for this launch, as far as the executor was asked."""
         return self.execution is not None and self.execution.alive
+
+    @property
+    def suspended(self) -> bool:
+        """Whether somebody holds it back by hand, as far as the executor was asked."""
+        return self.execution is not None and self.execution.suspended
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ def _read_run(store: ObjectStore, assignment: v1.Assignment, job: JobKeys, execu
         claim=read_record(store, keys.claim, v1.Claim),
         status=read_record(store, keys.status, v1.RunStatus),
         end=end,
+        seen_end=read_record(store, job.seen_end(assignment.launch), v1.LaunchEnd) if end is None else None,
         execution=execution,
         adapters=tuple(_read_adapters(store, keys)),
     )

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from service.causes import cause_of, causes_of, describe_exit
+from service.causes import cause_of, causes_of, describe_exit, end_seen_of
+from service.executors import ABSENT, ExecutionState
 from service.keys import job_name
 from service.retry import GiveUp, RetryPolicy, decide_retry
 from service.start_phases import start_phases
-from service.times import to_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,10 @@ _PHASES: dict[v1.Phase.ValueType, tuple[v1.StateReason.ValueType, str]] = {
     v1.PHASE_ENDED: (v1.STATE_REASON_SAVING, "The trainer has done its work and is ending."),
 }
 
-_RELAUNCH_REASONS = frozenset({v1.STATE_REASON_PREEMPTED, v1.STATE_REASON_STORAGE, v1.STATE_REASON_CRASHED})
+_DISRUPTIONS = frozenset({v1.STATE_REASON_PREEMPTED, v1.STATE_REASON_NODE_LOST, v1.STATE_REASON_EVICTED})
+"""Ends that say more about a job between two launches than that it waits a while."""
+
+_RELAUNCH_REASONS = _DISRUPTIONS | {v1.STATE_REASON_STORAGE, v1.STATE_REASON_CRASHED}
 """Those that explain a launch under way by the end of the one before."""
 
 
@@ -88,8 +91,12 @@ def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = Non
         return _cancelling(facts)
     if newest is None:
         return _queued(queue_position)
+    if newest.suspended:
+        return _held_up(newest)
     if cause_of(newest, now) is not None:
         return _between_launches(facts, now)
+    if not _runs(newest) and _held_up(newest).reason != v1.STATE_REASON_UNSPECIFIED:
+        return _held_up(newest)
     if newest.claim is not None:
         return _running(newest)
     return _launching(facts.launches, now)
@@ -129,13 +136,23 @@ def _between_launches(facts: JobFacts, now: datetime) -> Standing:
 
 
 def _backing_off(decision: LaunchAgain, number: int, now: datetime) -> Standing:
-    preempted = decision.cause.reason == v1.STATE_REASON_PREEMPTED
+    reason = decision.cause.reason
     seconds = max(0, round((decision.not_before - now).total_seconds()))
     return Standing(
         v1.TRAINING_JOB_STATE_LAUNCHING,
-        v1.STATE_REASON_PREEMPTED if preempted else v1.STATE_REASON_BACKING_OFF,
+        reason if reason in _DISRUPTIONS else v1.STATE_REASON_BACKING_OFF,
         f"{decision.cause.message} Launch {number} follows in {seconds} seconds and goes on from the last checkpoint.",
     )
+
+
+def _runs(launch: LaunchFacts) -> bool:
+    return launch.execution is None or launch.execution.state in (ExecutionState.RUNNING, ExecutionState.EXITED)
+
+
+def _held_up(launch: LaunchFacts) -> Standing:
+    """Why its trainer does not run, as the executor tells it; UNSPECIFIED where nothing special is known."""
+    execution = launch.execution or ABSENT
+    return Standing(v1.TRAINING_JOB_STATE_LAUNCHING, execution.reason, execution.message)
 
 
 def _running(launch: LaunchFacts) -> Standing:
@@ -167,18 +184,28 @@ def _summary(facts: JobFacts, launch: LaunchFacts) -> v1.LaunchSummary:
         create_time=launch.assignment.create_time,
         start_phases=start_phases(facts, launch),
     )
+    seen = _seen_end(launch)
     if launch.claim is not None:
         summary.claim_time.CopyFrom(launch.claim.create_time)
     if launch.end is not None:
         summary.end_time.CopyFrom(launch.end.create_time)
         summary.exit_code = launch.end.exit_code
         summary.message = launch.end.message
-    elif launch.execution is not None and launch.execution.end_time is not None:
-        summary.end_time.CopyFrom(to_timestamp(launch.execution.end_time))
-        if launch.execution.exit_code is not None:
-            summary.exit_code = launch.execution.exit_code
-        summary.message = launch.execution.message or describe_exit(launch.execution.exit_code)
+    elif seen is not None:
+        exit_code = seen.exit_code if seen.HasField("exit_code") else None
+        summary.end_time.CopyFrom(seen.create_time)
+        if exit_code is not None:
+            summary.exit_code = exit_code
+        summary.message = seen.message or describe_exit(exit_code)
     return summary
+
+
+def _seen_end(launch: LaunchFacts) -> v1.LaunchEnd | None:
+    """As it is recorded, or else as it can be seen now."""
+    execution = launch.execution
+    if launch.seen_end is not None or execution is None or execution.end_time is None:
+        return launch.seen_end
+    return end_seen_of(execution, execution.end_time)
 
 
 def _adapter_names(launches: Iterable[LaunchFacts]) -> list[str]:

@@ -7,7 +7,7 @@
 <tenant>/ended/<job>.<STATE>                     index of ended jobs; rebuilt from the record
 <tenant>/adapters/<adapter>                      index of committed adapters -> key of the manifest
 <tenant>/jobs/<job>/control/…                    written by the service, read by the trainer
-    job.json  launches/<n>.json  starts/<n>.json  cancel.json  outcome.json  tombstone.json
+    job.json  launches/<n>.json  starts/<n>.json  ends/<n>.json  cancel.json  outcome.json  tombstone.json
 <tenant>/jobs/<job>/runs/<n>/…                   written by launch n alone
     claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  checkpoints/…  adapters/<name>/…  end.json
 <tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
@@ -246,6 +246,10 @@ class JobKeys:
     def start(self, number: int) -> str:
         """How the pod of a launch came to run."""
         return f"{self.control}starts/{number:06d}.json"
+
+    def seen_end(self, number: int) -> str:
+        """How a launch ended whose run left no word."""
+        return f"{self.control}ends/{number:06d}.json"
 
     @property
     def cancel(self) -> str:

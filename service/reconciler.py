@@ -23,6 +23,7 @@ from service.assignments import assignment_of
 from service.decision import Finish, Launch, Observation, Record, Situation, Stop, Wait, Withdraw, decide, is_over
 from service.facts import read_facts
 from service.keys import TenantKeys
+from service.launch_notes import note_end, note_starts
 from service.reconciler_metrics import NoMetrics
 from service.retry import RetryPolicy
 from service.times import to_datetime, utc_now
@@ -156,6 +157,7 @@ class Reconciler:
         facts = read_facts(self._store, key.tenant, key.job, self._executor)
         if facts is None:
             return None
+        note_starts(self._store, facts)
         ended = facts.outcome is not None or facts.tombstone is not None
         if ended or not facts.launches or not is_over(facts, self._clock(), self._watched_since):
             return Observation(facts)
@@ -191,6 +193,7 @@ class Reconciler:
         if number <= len(facts.launches):
             assignment = facts.launches[number - 1].assignment
         else:
+            note_end(self._store, facts, self._clock(), self._watched_since)
             assignment = assignment_of(self._store, facts, number, self._clock())
             if put_record(self._store, key, assignment):
                 self._metrics.launched(number)
@@ -204,6 +207,7 @@ class Reconciler:
             self._executor.stop(facts.tenant, facts.job, number)
 
     def _record(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        note_end(self._store, facts, self._clock(), self._watched_since)
         if put_record(self._store, TenantKeys(facts.tenant).job(facts.job).outcome, outcome):
             self._metrics.job_ended(outcome.state, outcome.reason)
             state = v1.TrainingJobState.Name(outcome.state)

@@ -46,6 +46,8 @@ def _asked_for(facts: JobFacts, launch: LaunchFacts) -> datetime | None:
     before = facts.launches[launch.number - 2]
     if before.end is not None:
         return to_datetime(before.end.create_time)
+    if before.seen_end is not None:
+        return to_datetime(before.seen_end.create_time)
     return before.execution.end_time if before.execution is not None else None
 
 
@@ -54,8 +56,8 @@ def _ends(launch: LaunchFacts) -> Iterator[tuple[v1.StartPhase.ValueType, dateti
     yield v1.START_PHASE_QUEUED, to_datetime(launch.assignment.create_time)
     yield v1.START_PHASE_SCHEDULING, _scheduled(launch)
     yield v1.START_PHASE_CONTAINER, _started(launch)
-    yield v1.START_PHASE_PROCESS, _time(launch.claim.create_time) if launch.claim is not None else None
     status = launch.status or v1.RunStatus()
+    yield v1.START_PHASE_PROCESS, _beginning(status, v1.PHASE_CHECKING_DATA)
     yield v1.START_PHASE_DATA, _beginning(status, v1.PHASE_LOADING_MODEL)
     yield v1.START_PHASE_MODEL, _beginning(status, v1.PHASE_ENCODING)
     yield v1.START_PHASE_ENCODING, _beginning(status, v1.PHASE_PREVIEWING, v1.PHASE_TRAINING)
