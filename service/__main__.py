@@ -7,11 +7,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import structlog
 
 from service.composition import serving
 from service.logs import set_up_logging
+from service.platforms import Platform
 from service.platforms.local import local_platform
 from service.settings import Settings, Unusable, read_settings
 
@@ -29,10 +31,10 @@ async def run(settings: Settings) -> None:
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="service"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    with local_platform(settings) as platform:
+    with _platform(settings) as platform:
         async with serving(settings, platform) as service:
             log.info(
-                f"Loramill serves on {service.address}, data in {settings.data.resolve()}",
+                f"Loramill serves on {service.address}, data in {platform.store.uri}",
                 metrics=f"http://{platform.host}:{service.metrics_port}/metrics",
             )
             waiting = asyncio.create_task(stopped.wait())
@@ -41,6 +43,16 @@ async def run(settings: Settings) -> None:
                 waiting.cancel()
                 await service.reconciling
             log.info("Loramill stops; running trainers go on")
+
+
+def _platform(settings: Settings) -> AbstractContextManager[Platform]:
+    if settings.config is None:
+        return local_platform(settings)
+    # Here, because local mode has no use for what a cluster needs, and it takes a while to import.
+    from service.configuration import read_configuration
+    from service.platforms.cluster import cluster_platform
+
+    return cluster_platform(settings, read_configuration(settings.config))
 
 
 def main(arguments: Sequence[str]) -> int:

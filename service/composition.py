@@ -20,6 +20,7 @@ from service.audit import Audit
 from service.auth.refusals import Refusals
 from service.bases import SHAPES_ID, Bases
 from service.datasets import Datasets
+from service.direct_uploads import DirectUploads
 from service.errors import InvalidRequest, ResourceExists
 from service.interceptors import answered, identified, measured, named
 from service.jobs import Jobs
@@ -91,7 +92,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
         executor,
         ReconcilerSettings(
             tenants=platform.tenants,
-            jobs=settings.jobs,
+            jobs=platform.jobs_at_once,
             interval=settings.reconcile_every,
             look_again=platform.look_again,
         ),
@@ -112,8 +113,14 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
     servicers = Servicers(
         TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake),
-        DatasetServicer(datasets, Uploads(datasets, platform.staging, settings.upload_limit)),
-        AdapterServicer(adapters, AdapterUploads(store, audit, platform.staging, settings.adapter_limit)),
+        DatasetServicer(
+            datasets,
+            Uploads(datasets, platform.staging, settings.upload_limit),
+            DirectUploads(datasets, platform.direct, settings.upload_limit) if platform.direct is not None else None,
+        ),
+        AdapterServicer(
+            adapters, AdapterUploads(store, audit, platform.staging, settings.adapter_limit), platform.direct
+        ),
         BaseModelServicer(bases),
     )
     return _Parts(bases, jobs, reconciler, following, servicers)

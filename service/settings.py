@@ -37,11 +37,18 @@ class Settings(BaseSettings):
     local: bool = Field(
         False, description="serve this machine alone: folder as store, subprocesses as trainers, loopback"
     )
-    port: Port = Field(50051, description="port of gRPC on 127.0.0.1; 0 takes a free one")
-    metrics_port: Port = Field(9464, description="port of /metrics on 127.0.0.1; 0 takes a free one")
-    data: Path = Field(Path(".loramill"), description="folder of everything that is kept")
+    config: Path | None = Field(None, description="serve a cluster, as this operator's file (YAML) says")
+    host: str = Field("127.0.0.1", description="address that is served, with --config; without authentication loopback only")
+    port: Port = Field(50051, description="port of gRPC; 0 takes a free one")
+    metrics_port: Port = Field(9464, description="port of /metrics; 0 takes a free one")
+    health_port: Port = Field(50052, description="port of gRPC's health service without TLS, with --config")
+    data: Path = Field(
+        Path(".loramill"), description="folder of everything that is kept; with --config of unfinished uploads alone"
+    )
     import_root: tuple[Path, ...] = Field((), description="folder below which base models may be imported; repeatable")
-    jobs: Annotated[int, Field(ge=1, le=64)] = Field(1, description="jobs that are trained at once")
+    jobs: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="jobs that are trained at once; with --config the file says how many"
+    )
     builtin_shapes: Path = Field(
         _REPOSITORY / "trainer/builtin/shapes/base", description="folder of the base model that comes with Loramill"
     )
@@ -66,8 +73,8 @@ def read_settings(arguments: Sequence[str]) -> Settings:
         raise Unusable(f"The settings cannot be used: {faults}.") from error
     except SettingsError as error:
         raise Unusable(f"The settings cannot be used: {error}.") from error
-    if not settings.local:
-        raise Unusable("Only local mode is there yet: start with --local.")
+    if settings.local == (settings.config is not None):
+        raise Unusable("Say where to serve: start with --local for this machine alone, or with --config FILE for a cluster.")
     return settings
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.auth.tls import Listener
 from service.compute_classes import ComputeClasses
+from service.direct_transfers import DirectTransfers
 from service.executors import Executor
 from service.interceptors import Identify
 from store.object_store import ObjectStore
@@ -32,6 +33,8 @@ class Platform:
     """What jobs can run on."""
     tenants: tuple[str, ...]
     """Whose jobs are driven."""
+    jobs_at_once: int
+    """Jobs of all tenants that may be under way at once."""
     look_again: timedelta
     """Between two looks at a living job of which nothing is heard."""
     identify: Identify
@@ -43,3 +46,5 @@ class Platform:
     """Port of the health service without TLS; None for no such port."""
     staging: Path
     """Folder for unfinished uploads and imports."""
+    direct: DirectTransfers | None
+    """How callers send and fetch contents straight to and from the store; None where they cannot."""

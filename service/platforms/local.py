@@ -32,12 +32,14 @@ def local_platform(settings: Settings, executor: Executor | None = None) -> Iter
             leads=lease.held,
             classes=LOCAL_MODE,
             tenants=(LOCAL_TENANT,),
+            jobs_at_once=settings.jobs,
             look_again=settings.reconcile_every,
             identify=identify_loopback,
             host=HOST,
             listeners=(Listener(settings.port),),
             health_port=None,
             staging=emptied(settings.data / "staging"),
+            direct=None,
         )
 
 

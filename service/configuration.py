@@ -1,0 +1,58 @@
+"""The operator's file: how a service on a cluster works. Read once, with everything that is wrong with it said at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import Field, ValidationError
+
+from service.auth.settings import Authentication, Grant, Tls
+from service.compute_classes import ComputeClasses
+from service.credential_settings import TrainerCredentialSettings
+from service.direct_transfers import DirectTransferSettings
+from service.operator_model import OperatorModel
+from service.pod_settings import PodSettings
+from service.settings import Unusable
+
+_LARGEST = 1 << 20
+
+
+class Configuration(OperatorModel):
+    """One field for each part of the file; the parts' own models tell what they hold."""
+
+    store: str = Field(pattern=r"^s3://[^/]+/?", description="the object store, s3://bucket/prefix/")
+    jobs_at_once: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        100, description="jobs under way at once, of all tenants"
+    )
+    trainers: PodSettings
+    trainer_credentials: TrainerCredentialSettings
+    compute: ComputeClasses = Field(description="where jobs run")
+    tenants: tuple[Grant, ...] = Field(min_length=1, description="who belongs to which tenant, and what they may do")
+    authentication: Authentication = Authentication()
+    tls: Tls | None = None
+    direct_transfers: DirectTransferSettings = DirectTransferSettings()
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Raises Unusable with every fault of the file."""
+    try:
+        content = path.read_bytes()[:_LARGEST]
+        return Configuration.model_validate(yaml.safe_load(content) or {})
+    except OSError as error:
+        raise Unusable(
+            f"The operator's file {path} cannot be read: {error.strerror}; name another with --config."
+        ) from error
+    except yaml.YAMLError as error:
+        place = " ".join(str(error).split())
+        raise Unusable(f"The operator's file {path} is no YAML: {place}.") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise Unusable(f"The operator's file {path} cannot be used: {faults}.") from error
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    """`compute_classes[2].gpus`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.removeprefix(".") or "the file"

@@ -1,0 +1,103 @@
+"""A cluster: S3 as the store, Kubernetes Jobs as trainers, callers who prove who they are."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from loramill import v1
+from service.auth.authenticator import authenticator
+from service.auth.exposure import check_exposure
+from service.auth.tls import listeners
+from service.auth.token_review import reviews_of
+from service.configuration import Configuration
+from service.direct_transfers import DirectTransfers, direct_transfers
+from service.executors.cluster_cache import ClusterCache
+from service.executors.credential_keeper import CredentialKeeper
+from service.executors.kubernetes import KubernetesExecutor
+from service.keys import TenantKeys
+from service.kubernetes_api import KubernetesApi, api_at
+from service.kubernetes_errors import KubernetesError
+from service.kubernetes_lease import KubernetesLease
+from service.kubernetes_names import LaunchId
+from service.platforms import Platform
+from service.platforms.opening import emptied, opened
+from service.settings import Settings, Unusable
+from service.trainer_credentials import CredentialSource, credential_source
+from store.object_store import ObjectStore, StoreError
+from store.records import read_record
+
+_LEASE = "loramill-admission"
+_LOOK_AGAIN = timedelta(seconds=10)
+"""The cluster tells of what happens; only what takes time, such as a limit that passes, is found by looking."""
+
+
+@contextmanager
+def cluster_platform(settings: Settings, configuration: Configuration) -> Iterator[Platform]:
+    """Strives for the Lease until it is left. Raises Unusable."""
+    check_exposure(settings.host, configuration.authentication, configuration.tls, configuration.tenants)
+    served = listeners(settings.port, configuration.authentication, configuration.tls)
+    store = opened(configuration.store)
+    api = _api()
+    executor = _executor(configuration, api, store)
+    lease = KubernetesLease(api, _own_namespace(), _LEASE, os.environ.get("POD_NAME") or socket.gethostname())
+    try:
+        yield Platform(
+            store=store,
+            executor=executor,
+            following=executor.following,
+            leads=lease.held,
+            classes=configuration.compute,
+            tenants=tuple(sorted({grant.tenant for grant in configuration.tenants})),
+            jobs_at_once=configuration.jobs_at_once,
+            look_again=_LOOK_AGAIN,
+            identify=authenticator(
+                configuration.authentication, configuration.tls, configuration.tenants, reviews_of(api)
+            ),
+            host=settings.host,
+            listeners=served,
+            health_port=settings.health_port,
+            staging=emptied(settings.data / "staging"),
+            direct=_direct(configuration, store),
+        )
+    finally:
+        lease.release()
+
+
+def _direct(configuration: Configuration, store: ObjectStore) -> DirectTransfers | None:
+    try:
+        return direct_transfers(store, configuration.direct_transfers)
+    except StoreError as error:
+        raise Unusable(f"The object store's addresses could not be tried: {error}") from error
+
+
+def _api() -> KubernetesApi:
+    try:
+        return api_at()
+    except KubernetesError as error:
+        raise Unusable(f"The cluster cannot be used: {error}; run as a pod, or set KUBECONFIG.") from error
+
+
+def _executor(configuration: Configuration, api: KubernetesApi, store: ObjectStore) -> KubernetesExecutor:
+    def assignment_of(launch: LaunchId) -> v1.Assignment | None:
+        return read_record(store, TenantKeys(launch.tenant).job(launch.job).launch(launch.number), v1.Assignment)
+
+    pods = configuration.trainers
+    cache = ClusterCache(api, pods.namespace)
+    keeper = CredentialKeeper(api, cache, _credentials(configuration, store), pods, assignment_of)
+    return KubernetesExecutor(api, cache, keeper, pods, configuration.compute)
+
+
+def _credentials(configuration: Configuration, store: ObjectStore) -> CredentialSource:
+    try:
+        return credential_source(configuration.trainer_credentials, store.uri)
+    except StoreError as error:
+        raise Unusable(f"Trainers cannot be given credentials of the store: {error}") from error
+
+
+def _own_namespace() -> str:
+    """Of this pod, where the Lease is."""
+    return os.environ.get("POD_NAMESPACE") or "loramill"
