@@ -13,6 +13,9 @@ from store.object_store import AlreadyExists, NotFound, ObjectStore, StoreError,
 PROBE_PREFIX = "_probe/"
 """Where the probe's objects lie while it runs. No tenant's name begins so."""
 
+_ENDINGS = ("-a", "/a", "/b", "0")
+"""In the order of their bytes, which is neither that of words nor that of a listing folder by folder."""
+
 
 def probe(store: ObjectStore, contenders: int = 16) -> None:
     """Lets `contenders` threads create one key at once, then reads, lists, replaces and deletes it.
@@ -20,13 +23,16 @@ def probe(store: ObjectStore, contenders: int = 16) -> None:
     Raises UnsuitableStore with everything that the store lacks, or StoreUnavailable. Leaves nothing behind.
     """
     key = f"{PROBE_PREFIX}{uuid.uuid4().hex}"
+    ordered = [f"{key}.order{ending}" for ending in _ENDINGS]
     try:
         faults = [*_faults_of_creating(store, key, contenders), *_faults_of_replacing(store, key)]
+        faults += _faults_of_listing(store, ordered)
         store.delete(key)
         faults += _faults_of_deleting(store, key)
     finally:
-        with contextlib.suppress(StoreError):
-            store.delete(key)
+        for leftover in (key, *ordered):
+            with contextlib.suppress(StoreError):
+                store.delete(leftover)
     if faults:
         raise UnsuitableStore(
             f"{store.uri} cannot be used: {'; '.join(faults)}. Use a store whose create-only PUT (S3: If-None-Match) "
@@ -59,6 +65,16 @@ def _faults_of_replacing(store: ObjectStore, key: str) -> Iterator[str]:
         yield "a read does not return what was just written over an older content"
     elif store.get_range(key, 2, 3) != b"pla":
         yield "a read of a range of bytes returns other bytes"
+
+
+def _faults_of_listing(store: ObjectStore, ordered: list[str]) -> Iterator[str]:
+    for key in reversed(ordered):
+        store.put_new(key, b"")
+    prefix, after = ordered[0].removesuffix(_ENDINGS[0]), ordered[1]
+    if [found.key for found in store.list(prefix)] != ordered:
+        yield "a listing is not complete and in the order of the keys' bytes"
+    if [found.key for found in store.list(prefix, after)] != ordered[2:]:
+        yield "a listing does not begin behind the key that it was told to"
 
 
 def _faults_of_deleting(store: ObjectStore, key: str) -> Iterator[str]:

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.awsrequest import AWSRequest
 
 from store import AlreadyExists, NotFound, ObjectInfo, ObjectStore, StoreUnavailable, UnsuitableStore
 from store.files import FileStore
 from store.probe import probe
+from store.s3 import S3Store
+from store.s3_client import make_client
 
 CONTENDERS = 16
 
@@ -34,14 +37,16 @@ class LooksThenWrites(FileStore):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self._looked = threading.Barrier(CONTENDERS)
+        self._all_looked = threading.Event()
+        self._looked = threading.Barrier(CONTENDERS, action=self._all_looked.set)
 
     def put_new(self, key: str, content: bytes | Path) -> None:
         assert isinstance(content, bytes)
         try:
             self.info(key)
         except NotFound:
-            self._looked.wait(timeout=30)
+            if not self._all_looked.is_set():
+                self._looked.wait(timeout=30)
             self.put_status(key, content)
         else:
             raise AlreadyExists(key)
@@ -60,6 +65,18 @@ class RefusesAndWrites(FileStore):
 class ListsLate(FileStore):
     def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         return iter(list(super().list(prefix, after))[:0])
+
+
+class ListsByFolder(FileStore):
+    """Files of a folder before the folders in it."""
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        return iter(sorted(super().list(prefix, after), key=lambda found: (found.key.count("/"), found.key)))
+
+
+class ListsFromTheStart(FileStore):
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:  # noqa: ARG002
+        return super().list(prefix)
 
 
 class ReadsLate(FileStore):
@@ -94,6 +111,8 @@ class KeepsDeleted(FileStore):
         (LooksThenWrites, "of 16 create-only PUTs of one key at the same time 16 succeeded, not exactly one"),
         (RefusesAndWrites, "a read after a create-only PUT does not return what the winner wrote"),
         (ListsLate, "a listing does not show an object that was just written"),
+        (ListsByFolder, "a listing is not complete and in the order of the keys' bytes"),
+        (ListsFromTheStart, "a listing does not begin behind the key that it was told to"),
         (ReadsLate, "a read does not find an object that was just written"),
         (ReadsOld, "a read does not return what was just written over an older content"),
         (IgnoresRanges, "a read of a range of bytes returns other bytes"),
@@ -107,6 +126,24 @@ def test_a_store_that_lacks_something_is_refused_by_name(tmp_path: Path, kind: t
     assert str(caught.value).startswith(f"{store.uri} cannot be used: ")
     if kind is not KeepsDeleted:
         assert list(FileStore(tmp_path).list()) == []
+
+
+def without_condition(request: AWSRequest, **_: object) -> None:
+    del request.headers["If-None-Match"]
+
+
+def test_an_s3_store_that_ignores_the_condition_is_refused_by_name(s3_endpoint: str, bucket: str) -> None:
+    """Stores that do not know If-None-Match carry the request out as if it were not there."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        client = make_client(endpoint_url=s3_endpoint)
+    client.meta.events.register("before-sign.s3.PutObject", without_condition)
+    with pytest.raises(
+        UnsuitableStore, match=r"16 create-only PUTs .* 16 succeeded.*not refused.*If-None-Match"
+    ) as caught:
+        probe(S3Store(bucket, client=client))
+    assert str(caught.value).startswith(f"s3://{bucket}/ cannot be used: ")
 
 
 class Silent(FileStore):
