@@ -16,8 +16,10 @@ import torch
 from loramill import v1
 from store import open_store
 from trainer import checkpoint
+from trainer.adapters.adapter import Adapter
 from trainer.cache import Cache
 from trainer.config_reading import read_config
+from trainer.data.dataset import Reading
 from trainer.data.images import Decoder
 from trainer.errors import DeadlineExceeded, OutOfMemory
 from trainer.events import RunEvents
@@ -75,18 +77,26 @@ def _device(settings: TrainerSettings) -> torch.device:
     return device
 
 
-def _provenance(assignment: v1.Assignment, base: Base, training: Training) -> Provenance:
-    return Provenance(
-        base_name=assignment.base_model.name.removeprefix("baseModels/"),
-        base_digest=assignment.base_model.digest,
-        dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
-        initial_adapter_sha256=assignment.initial_adapter_sha256,
-        architecture=base.architecture,
-        prediction_type=base.prediction_type,
-        steps=training.steps,
-        total_steps=training.steps,
-        epochs=training.order.epoch_of(training.steps - 1) + 1,
-        thumbnail=None,
+def _saver(preparation: Preparation, reading: Reading, base: Base, training: Training, adapter: Adapter) -> Saver:
+    assignment = preparation.record.assignment
+    return Saver(
+        config=preparation.config,
+        record=preparation.record,
+        adapter=adapter,
+        provenance=Provenance(
+            base_name=assignment.base_model.name.removeprefix("baseModels/"),
+            base_digest=assignment.base_model.digest,
+            dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
+            initial_adapter_sha256=assignment.initial_adapter_sha256,
+            architecture=base.architecture,
+            prediction_type=base.prediction_type,
+            steps=training.steps,
+            total_steps=training.steps,
+            epochs=training.order.epoch_of(training.steps - 1) + 1,
+            thumbnail=None,
+        ),
+        examples=reading.examples,
+        work=preparation.work,
     )
 
 
@@ -112,14 +122,7 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         reporter=reporter,
         metrics=metrics,
         stop=preparation.stop,
-        saver=Saver(
-            config=config,
-            record=record,
-            adapter=adapter,
-            provenance=_provenance(record.assignment, base, training),
-            examples=reading.examples,
-            work=preparation.work,
-        ),
+        saver=_saver(preparation, reading, base, training, adapter),
         arena=training.arena,
         base=base,
         story=Story(config, reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint),

@@ -236,7 +236,7 @@ class _StartPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StartPhase
     START_PHASE_CONTAINER: _StartPhase.ValueType  # 3
     """Until its container runs: volumes, image; in local mode missing."""
     START_PHASE_PROCESS: _StartPhase.ValueType  # 4
-    """Until the trainer has claimed the run: the process starts and imports its libraries."""
+    """Until the trainer turns to the data: its process starts, claims the run and loads its libraries."""
     START_PHASE_DATA: _StartPhase.ValueType  # 5
     """The dataset is fetched and checked."""
     START_PHASE_MODEL: _StartPhase.ValueType  # 6
@@ -258,7 +258,7 @@ START_PHASE_SCHEDULING: StartPhase.ValueType  # 2
 START_PHASE_CONTAINER: StartPhase.ValueType  # 3
 """Until its container runs: volumes, image; in local mode missing."""
 START_PHASE_PROCESS: StartPhase.ValueType  # 4
-"""Until the trainer has claimed the run: the process starts and imports its libraries."""
+"""Until the trainer turns to the data: its process starts, claims the run and loads its libraries."""
 START_PHASE_DATA: StartPhase.ValueType  # 5
 """The dataset is fetched and checked."""
 START_PHASE_MODEL: StartPhase.ValueType  # 6

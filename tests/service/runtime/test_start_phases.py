@@ -55,7 +55,7 @@ def seen(*launches: LaunchFacts) -> dict[str, float]:
 
 WORKING = status(
     first_step=30,
-    CHECKING_DATA=10.5,
+    CHECKING_DATA=10,
     LOADING_MODEL=12,
     ENCODING=15,
     PREVIEWING=19,
@@ -68,21 +68,19 @@ PREVIEWED = status(CHECKING_DATA=10, LOADING_MODEL=12, ENCODING=15, TRAINING=19,
     ("newest", "spans"),
     [
         (launch(), {"QUEUED": 1}),
-        (launch(claim=claim(10)), {"QUEUED": 1, "PROCESS": 9}),
+        (launch(claim=claim(2), status=status()), {"QUEUED": 1}),
+        (launch(status=status(CHECKING_DATA=10)), {"QUEUED": 1, "PROCESS": 9}),
+        (launch(status=status(CHECKING_DATA=10, LOADING_MODEL=12)), {"QUEUED": 1, "PROCESS": 9, "DATA": 2}),
         (
-            launch(claim=claim(10), status=status(CHECKING_DATA=10.5, LOADING_MODEL=12)),
-            {"QUEUED": 1, "PROCESS": 9, "DATA": 2},
-        ),
-        (
-            launch(claim=claim(10), status=WORKING),
+            launch(status=WORKING),
             {"QUEUED": 1, "PROCESS": 9, "DATA": 2, "MODEL": 3, "ENCODING": 4, "FIRST_STEP": 11},
         ),
         (
-            launch(claim=claim(10), status=PREVIEWED),
+            launch(status=PREVIEWED),
             {"QUEUED": 1, "PROCESS": 9, "DATA": 2, "MODEL": 3, "ENCODING": 4, "FIRST_STEP": 2},
         ),
         (
-            launch(start=pod(3, 8), claim=claim(10), status=WORKING),
+            launch(start=pod(3, 8), status=WORKING),
             {"QUEUED": 1, "SCHEDULING": 2, "CONTAINER": 5, "PROCESS": 2}
             | {"DATA": 2, "MODEL": 3, "ENCODING": 4, "FIRST_STEP": 11},
         ),
@@ -91,14 +89,15 @@ PREVIEWED = status(CHECKING_DATA=10, LOADING_MODEL=12, ENCODING=15, TRAINING=19,
             {"QUEUED": 1, "SCHEDULING": 2},
         ),
         (
-            launch(recorded=1.9, start=pod(1, 3), claim=claim(2.5)),
+            launch(recorded=1.9, start=pod(1, 3), status=status(CHECKING_DATA=2.5)),
             {"QUEUED": 1.9, "SCHEDULING": 0, "CONTAINER": 1.1, "PROCESS": 0},
         ),
     ],
     ids=[
         "recorded",
-        "claimed",
+        "claimed, and loading its libraries",
         "data is read",
+        "the model is loaded",
         "a first step",
         "no previews before it",
         "in a pod",
@@ -111,7 +110,7 @@ def test_spans(newest: LaunchFacts, spans: dict[str, float]) -> None:
 
 
 def test_the_spans_add_up_to_the_time_from_create_to_first_step() -> None:
-    assert sum(seen(launch(start=pod(3, 8), claim=claim(10), status=WORKING)).values()) == 30
+    assert sum(seen(launch(start=pod(3, 8), status=WORKING)).values()) == 30
 
 
 @pytest.mark.parametrize(
@@ -126,12 +125,15 @@ def test_the_spans_add_up_to_the_time_from_create_to_first_step() -> None:
 def test_a_later_launch_is_waited_for_from_the_end_of_the_one_before(
     first: LaunchFacts, queued: dict[str, float]
 ) -> None:
-    assert seen(first, launch(2, recorded=52, claim=claim(60))) == queued | {"PROCESS": 8}
+    assert seen(first, launch(2, recorded=52, status=status(CHECKING_DATA=60))) == queued | {"PROCESS": 8}
 
 
 def test_callers_see_them_with_each_launch() -> None:
     facts = JobFacts(
-        TENANT, JOB, CREATE, (launch(end=v1.End(create_time=stamp(50))), launch(2, recorded=52, claim=claim(60)))
+        TENANT,
+        JOB,
+        CREATE,
+        (launch(end=v1.End(create_time=stamp(50))), launch(2, recorded=52, status=status(CHECKING_DATA=60))),
     )
     first, second = training_job(facts, at(70)).launches
     assert [span.phase for span in first.start_phases] == [v1.START_PHASE_QUEUED]
