@@ -51,11 +51,14 @@ class FakeExecutor:
 class FakeTrainer:
     """Writes the record of one run."""
 
-    def __init__(self, store: ObjectStore, executor: FakeExecutor, name: str, launch: int = 1) -> None:
+    def __init__(
+        self, store: ObjectStore, executor: FakeExecutor, name: str, launch: int = 1, tenant: str = "local"
+    ) -> None:
         self.job = job_of_name(name) or ""
+        self.tenant = tenant
         self.launch = launch
         self._store, self._executor = store, executor
-        self.keys = TenantKeys("local").job(self.job).run(launch)
+        self.keys = TenantKeys(tenant).job(self.job).run(launch)
 
     def claim(self) -> None:
         put_record(
@@ -100,4 +103,4 @@ class FakeTrainer:
         end = v1.End(exit_code=code, message=message, create_time=to_timestamp(utc_now()), step=10)
         put_record(self._store, self.keys.end, end)
         if gone:
-            self._executor.exit("local", self.job, self.launch, code)
+            self._executor.exit(self.tenant, self.job, self.launch, code)

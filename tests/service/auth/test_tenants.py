@@ -14,9 +14,7 @@ from loramill import v1
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-from service.keys import TenantKeys, job_of_name
-from service.times import to_timestamp, utc_now
-from store.records import put_record
+from tests.service.api.fakes import FakeTrainer
 from tests.service.auth.guarded import Guarded, bearer, code_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -42,8 +40,8 @@ NOTHING = Names(
 )
 
 
-async def everything(service: Guarded, caller: Metadata) -> Names:
-    """Makes one of each kind."""
+async def everything(service: Guarded, tenant: str, caller: Metadata) -> Names:
+    """Makes one of each kind; `caller` must be of the tenant."""
     datasets, training = DatasetServiceStub(service.plain), TrainingServiceStub(service.plain)
     dataset = (await datasets.CreateDataset(v1.CreateDatasetRequest(), metadata=caller)).name
     for path in ("1.png", "1.txt"):
@@ -54,7 +52,7 @@ async def everything(service: Guarded, caller: Metadata) -> Names:
         job.name,
         dataset,
         (await datasets.CreateDataset(v1.CreateDatasetRequest(), metadata=caller)).name,
-        _committed(service, job.name),
+        FakeTrainer(service.service.store, service.executor, job.name, tenant=tenant).commit(),
     )
 
 
@@ -70,16 +68,6 @@ def _spec(dataset: str, initial_adapter: str = "") -> v1.TrainingSpec:
     spec.concept.activation_tag = "zyx"
     spec.adapter.initial_adapter = initial_adapter
     return spec
-
-
-def _committed(service: Guarded, job: str) -> str:
-    """An adapter of the job, as its trainer commits it; its name."""
-    name = f"adapters/{job_of_name(job)}-final"
-    file = v1.AdapterFile(format=v1.ADAPTER_FORMAT_KOHYA, file_name="a.safetensors", size_bytes=1, sha256="0" * 64)
-    adapter = v1.Adapter(name=name, training_job=job, files=[file], create_time=to_timestamp(utc_now()))
-    key = TenantKeys("team-a").job(job_of_name(job) or "").run(1).adapter_manifest("final")
-    put_record(service.service.store, key, v1.AdapterManifest(adapter=adapter))
-    return name
 
 
 def requests(names: Names) -> dict[str, Message]:
@@ -127,7 +115,7 @@ async def answers(service: Guarded, names: Names, caller: Metadata) -> dict[str,
 
 async def test_what_is_anothers_is_not_found_as_what_does_not_exist(service: Guarded) -> None:
     robot, other = bearer(service.provider.token()), bearer(service.provider.token(sub="other"))
-    names = await everything(service, robot)
+    names = await everything(service, "team-a", robot)
     heard = await answers(service, names, other)
     assert {code for code, _ in heard.values()} == {grpc.StatusCode.NOT_FOUND}
     assert heard == await answers(service, NOTHING, other)
@@ -138,7 +126,7 @@ async def test_what_is_anothers_is_not_found_as_what_does_not_exist(service: Gua
 
 async def test_what_is_anothers_cannot_be_trained_on(service: Guarded) -> None:
     robot, other = bearer(service.provider.token()), bearer(service.provider.token(sub="other"))
-    theirs, own = await everything(service, robot), await everything(service, other)
+    theirs, own = await everything(service, "team-a", robot), await everything(service, "team-b", other)
     training = TrainingServiceStub(service.plain)
     for spec, absent in (
         (_spec(theirs.dataset), _spec(NOTHING.dataset)),
@@ -154,8 +142,8 @@ async def test_what_is_anothers_cannot_be_trained_on(service: Guarded) -> None:
 
 async def test_lists_show_what_is_the_callers_own(service: Guarded) -> None:
     robot, other = bearer(service.provider.token()), bearer(service.provider.token(sub="other"))
-    theirs = await everything(service, robot)
-    own = await everything(service, other)
+    theirs = await everything(service, "team-a", robot)
+    own = await everything(service, "team-b", other)
     training, datasets = TrainingServiceStub(service.plain), DatasetServiceStub(service.plain)
     adapters = AdapterServiceStub(service.plain)
     jobs = await training.ListTrainingJobs(v1.ListTrainingJobsRequest(page_size=1000), metadata=other)
