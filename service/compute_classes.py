@@ -156,9 +156,9 @@ Currency = Annotated[str, Field(max_length=16, description="of the prices, such 
 
 
 class ComputeClasses(OperatorModel):
-    """All classes of an installation. Without any, this machine alone trains: local mode."""
+    """All classes of an installation."""
 
-    classes: OfferedClasses = ()
+    classes: OfferedClasses = Field(min_length=1, description="the compute classes")
     currency: Currency = ""
 
     @property
@@ -175,4 +175,5 @@ class ComputeClasses(OperatorModel):
         return next((offered for offered in self.classes if offered.name == name), None)
 
 
-LOCAL_MODE = ComputeClasses()
+LOCAL_MODE = ComputeClasses.model_construct(classes=(), currency="")
+"""No classes, as no operator can have it: this machine alone trains."""

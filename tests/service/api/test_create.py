@@ -38,6 +38,7 @@ async def test_a_job_is_answered_with_its_resolved_spec(api: Api) -> None:
     assignment = read_record(api.service.store, key, v1.Assignment)
     assert assignment is not None
     assert (assignment.spec, assignment.base_model.name) == (job.spec, "baseModels/shapes")
+    assert (assignment.compute_class, job.HasField("compute"), job.spec.compute_class) == ("", False, "local")
 
 
 async def test_every_violation_at_once(api: Api) -> None:
