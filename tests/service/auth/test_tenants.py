@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import grpc
 import pytest
@@ -14,23 +12,10 @@ from loramill import v1
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
-from tests.service.api.fakes import FakeTrainer
 from tests.service.auth.guarded import Guarded, bearer, code_of
+from tests.service.auth.things import Metadata, Names, everything, spec_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-Metadata = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Names:
-    """One of each kind."""
-
-    job: str
-    dataset: str
-    open_dataset: str
-    adapter: str
-
 
 NOTHING = Names(
     "trainingJobs/0123456789abcdef",
@@ -38,36 +23,6 @@ NOTHING = Names(
     "datasets/fedcba9876543210",
     "adapters/0123456789abcdef-final",
 )
-
-
-async def everything(service: Guarded, tenant: str, caller: Metadata) -> Names:
-    """Makes one of each kind; `caller` must be of the tenant."""
-    datasets, training = DatasetServiceStub(service.plain), TrainingServiceStub(service.plain)
-    dataset = (await datasets.CreateDataset(v1.CreateDatasetRequest(), metadata=caller)).name
-    for path in ("1.png", "1.txt"):
-        await datasets.UploadFile(_pieces(dataset, path, path.encode()), metadata=caller)
-    await datasets.FinalizeDataset(v1.FinalizeDatasetRequest(name=dataset), metadata=caller)
-    job = await training.CreateTrainingJob(v1.CreateTrainingJobRequest(spec=_spec(dataset)), metadata=caller)
-    return Names(
-        job.name,
-        dataset,
-        (await datasets.CreateDataset(v1.CreateDatasetRequest(), metadata=caller)).name,
-        FakeTrainer(service.service.store, service.executor, job.name, tenant=tenant).commit(),
-    )
-
-
-def _pieces(dataset: str, path: str, content: bytes) -> Iterator[v1.UploadFileRequest]:
-    file = v1.DatasetFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-    yield v1.UploadFileRequest(header=v1.UploadFileHeader(dataset=dataset, file=file))
-    yield v1.UploadFileRequest(data=content)
-
-
-def _spec(dataset: str, initial_adapter: str = "") -> v1.TrainingSpec:
-    spec = v1.TrainingSpec(base_model="baseModels/shapes")
-    spec.dataset.dataset = dataset
-    spec.concept.activation_tag = "zyx"
-    spec.adapter.initial_adapter = initial_adapter
-    return spec
 
 
 def requests(names: Names) -> dict[str, Message]:
@@ -129,8 +84,8 @@ async def test_what_is_anothers_cannot_be_trained_on(service: Guarded) -> None:
     theirs, own = await everything(service, "team-a", robot), await everything(service, "team-b", other)
     training = TrainingServiceStub(service.plain)
     for spec, absent in (
-        (_spec(theirs.dataset), _spec(NOTHING.dataset)),
-        (_spec(own.dataset, theirs.adapter), _spec(own.dataset, NOTHING.adapter)),
+        (spec_of(theirs.dataset), spec_of(NOTHING.dataset)),
+        (spec_of(own.dataset, theirs.adapter), spec_of(own.dataset, NOTHING.adapter)),
     ):
         heard = []
         for asked in (spec, absent):
