@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,39 @@ def test_submit_follows_until_success(service: FakeService, loramill: Loramill, 
         "job1 succeeded: step 100/100  loss 0.1250  12.5 images/s",
         "Job job1 succeeded: The adapter is saved.",
         "Get the adapter with: loramill adapter download job1-final --format all",
+    ]
+
+
+def begun(job: v1.TrainingJob, *seconds: float) -> v1.TrainingJob:
+    """The job with a launch more, whose phases until the first step, from the first on, took so long."""
+    spans = [v1.StartPhaseTime(phase=number) for number in (1, 4, 5, 6, 7, 8)[: len(seconds)]]
+    for phase, each in zip(spans, seconds, strict=True):
+        phase.duration.FromTimedelta(timedelta(seconds=each))
+    job.launches.add(number=len(job.launches) + 1, start_phases=spans)
+    return job
+
+
+def test_what_the_time_to_the_first_step_went_to(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
+    working = begun(job_at(RUNNING, 1), 0.25, 9, 1, 2, 3, 0.5)
+    later = begun(begun(job_at(SUCCEEDED, 100), 0.25, 9, 1, 2, 3, 0.5), 1, 8)
+    service.state.scripts = [[begun(job_at(RUNNING), 0.25, 9), working, working, later]]
+    submitted = loramill("job", "submit", str(spec_file))
+    told = [line for line in submitted.out.splitlines() if "begun" in line]
+    assert told == [
+        "Training has begun after 15.8 s: queued 0.2 s, process 9.0 s, data 1.0 s, model 2.0 s, encoding 3.0 s, "
+        "first step 0.5 s."
+    ]
+    service.state.jobs["trainingJobs/job1"].CopyFrom(later)
+    shown = loramill("job", "get", "job1").out
+    assert [line.split() for line in shown[shown.index("PHASE") :].splitlines()[:8]] == [
+        ["PHASE", "LAUNCH", "1", "LAUNCH", "2"],
+        ["queued", "0.2", "s", "1.0", "s"],
+        ["process", "9.0", "s", "8.0", "s"],
+        ["data", "1.0", "s"],
+        ["model", "2.0", "s"],
+        ["encoding", "3.0", "s"],
+        ["first", "step", "0.5", "s"],
+        ["in", "all", "15.8", "s", "9.0", "s"],
     ]
 
 

@@ -274,6 +274,7 @@ def _steps(job: v1.TrainingJob) -> str:
 
 def _details(job: v1.TrainingJob) -> Mapping[str, str]:
     from loramill.cli.live import numbers
+    from loramill.cli.starts import start_table
 
     launches = [f"{launch.number}: {launch.message or 'no word yet'}" for launch in job.launches]
     return {
@@ -289,6 +290,7 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
         "Started": clock(job.start_time),
         "Ended": clock(job.end_time),
         "Launches": "\n".join(launches),
+        "First step": start_table(job),
         "Adapters": "\n".join(adapter.rpartition("/")[2] for adapter in job.adapters),
         "Warnings": "\n".join(job.warnings),
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from loramill import v1
 from loramill.cli.output import printable
+from loramill.cli.starts import Begun
 from loramill.names import short_name
 from loramill.scalars import enum_word
 from loramill.watch import TERMINAL
@@ -101,6 +102,7 @@ class LineView:
         self._stream = stream
         self._last: _Standing | None = None
         self._is_lost = False
+        self._begun = Begun()
 
     def __enter__(self) -> Self:
         return self
@@ -109,6 +111,8 @@ class LineView:
         pass
 
     def show(self, job: v1.TrainingJob) -> None:
+        if begun := self._begun.news(job):
+            self._print(begun)
         standing = _standing(job)
         if standing == self._last and not self._is_lost:
             return
@@ -143,6 +147,7 @@ class TerminalView:
         )
         self._task = self._progress.add_task("asking", total=None, numbers="")
         self._live = Live(self._progress, console=Console(file=stream), refresh_per_second=8)
+        self._begun = Begun()
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -154,6 +159,8 @@ class TerminalView:
         self._live.__exit__(kind, error, trace)
 
     def show(self, job: v1.TrainingJob) -> None:
+        if begun := self._begun.news(job):
+            self._live.console.print(printable(begun), markup=False, highlight=False)
         # Before and after training nothing is known of how long it takes: the bar then only moves to and fro.
         counted = job.progress.steps > 0 and (phase_word(job) == "training" or job.state in TERMINAL)
         self._progress.update(
