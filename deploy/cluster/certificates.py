@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.cluster.network import ADDRESSES, MAIN_ADDRESS, SERVICE_ADDRESS
+from deploy.cluster.network import ADDRESSES, API_SERVICE_ADDRESS, MAIN_ADDRESS, SERVICE_ADDRESS
 from deploy.cluster.paths import CA, CERTIFICATES, KUBECONFIG
 
 API_SERVER = f"https://{MAIN_ADDRESS}:6443"
@@ -38,7 +38,12 @@ class Subject:
 
 
 _SUBJECTS = (
-    Subject("apiserver", "kube-apiserver", names=_API_SERVER_NAMES, addresses=(MAIN_ADDRESS, "127.0.0.1", "10.96.0.1")),
+    Subject(
+        "apiserver",
+        "kube-apiserver",
+        names=_API_SERVER_NAMES,
+        addresses=(MAIN_ADDRESS, "127.0.0.1", API_SERVICE_ADDRESS),
+    ),
     Subject("apiserver-to-kubelet", "kube-apiserver-kubelet-client", organizations=("system:masters",)),
     Subject("admin", "admin", organizations=("system:masters",)),
     Subject("controller-manager", "system:kube-controller-manager"),

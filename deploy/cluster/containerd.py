@@ -113,8 +113,13 @@ def _has_no_containers_after_removal(node: Node) -> bool:
 
 
 def ctr(node: Node, *arguments: str) -> str:
-    """Runs containerd's own client in the kubelet's namespace of the node; returns what it prints."""
-    return run(["ctr", "--address", node.socket, "--namespace", "k8s.io", *arguments])
+    """Runs containerd's own client; returns what it prints."""
+    return run(ctr_command(node, *arguments))
+
+
+def ctr_command(node: Node, *arguments: str) -> list[str]:
+    """containerd's own client, in that namespace of the node's containerd which its kubelet uses."""
+    return ["ctr", "--address", str(node.socket), "--namespace", "k8s.io", *arguments]
 
 
 def _answers(node: Node) -> bool:

@@ -49,15 +49,12 @@ def kubectl(*arguments: str, text: str | None = None) -> str:
     Raises:
         ClusterError: it failed; with what it said.
     """
-    command: list[str | Path] = [
-        *INSIDE,
-        binary(KUBERNETES),
-        "kubectl",
-        f"--kubeconfig={KUBECONFIG}",
-        "--request-timeout=60s",
-        *arguments,
-    ]
-    return run(command, text=text)
+    return run([*INSIDE, *kubectl_command(), "--request-timeout=60s", *arguments], text=text)
+
+
+def kubectl_command() -> list[str]:
+    """kubectl as the administrator, for whoever is inside the cluster's network already."""
+    return [str(binary(KUBERNETES)), "kubectl", f"--kubeconfig={KUBECONFIG}"]
 
 
 def _start(component: str, *arguments: str) -> processes.Process:
@@ -89,6 +86,7 @@ def _api_server() -> list[str]:
         f"--client-ca-file={CA}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        "--feature-gates=ImageVolume=true",  # on by default from Kubernetes 1.35
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={CERTIFICATES / 'service-accounts.key'}",
         f"--service-account-signing-key-file={CERTIFICATES / 'service-accounts.key'}",
