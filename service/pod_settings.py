@@ -57,7 +57,10 @@ class ClaimedBases(OperatorModel):
 
 
 class ImageBases(OperatorModel):
-    """Base models in an OCI image that the nodes pull like any other (Kubernetes ≥ 1.33, feature ImageVolume)."""
+    """Base models in an OCI image that the nodes pull like any other.
+
+    Kubernetes ≥ 1.35, or the feature ImageVolume switched on: without it the API server leaves the volume out and says nothing.
+    """
 
     image: PinnedImage = Field(description="the image, with digest")
 
