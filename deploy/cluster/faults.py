@@ -7,11 +7,12 @@ processes of the cluster alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 from collections.abc import Callable, Iterator
 
 from deploy.cluster import ceph, containerd, control_plane, kubelet, processes, versity
-from deploy.cluster.node import Node
+from deploy.cluster.node import NODES, Node
 from deploy.cluster.storage import retried
 
 API_SERVER = "kube-apiserver"
@@ -23,13 +24,17 @@ _QUESTIONS: dict[str, Callable[[], object]] = {
     API_SERVER: lambda: control_plane.kubectl("get", "--raw=/readyz"),
     CEPH: ceph.make_bucket,
     VERSITY: versity.list_buckets,
+    **{containerd.process_name(node): functools.partial(containerd.ctr, node, "version") for node in NODES},
 }
 """What each of them answers, or raises ClusterError."""
 
 
 @contextlib.contextmanager
 def refusing(name: str) -> Iterator[None]:
-    """A process is killed: who connects to it is refused. It is started anew at the end of the block."""
+    """A process is killed: who connects to it is refused. It is started anew at the end of the block.
+
+    The containers of a containerd survive that, each with its shim.
+    """
     processes.stop(name, signal.SIGKILL)
     try:
         yield
@@ -56,7 +61,7 @@ def node_lost(node: Node) -> Iterator[None]:
     try:
         yield
     finally:
-        restore_node(node)
+        kubelet.restart(node)
 
 
 @contextlib.contextmanager
@@ -71,19 +76,6 @@ def restart(name: str) -> None:
     """Starts a process anew, and waits until it answers."""
     processes.restart(name)
     _wait_answers(name)
-
-
-def restart_containerd(node: Node) -> None:
-    """Kills and starts a node's containerd. Containers survive that, each with its shim."""
-    processes.stop(containerd.process_name(node), signal.SIGKILL)
-    restart(containerd.process_name(node))
-
-
-def restore_node(node: Node) -> None:
-    """Starts a node's kubelet, which makes its Node object anew where there is none, and advertises its GPUs again."""
-    processes.restart(kubelet.process_name(node))
-    kubelet.wait_ready(node)
-    kubelet.advertise_gpus(node)
 
 
 def _wait_answers(name: str) -> None:

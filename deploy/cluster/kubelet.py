@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from pathlib import Path
@@ -49,6 +50,18 @@ def start(node: Node) -> None:
         f"--node-labels=loramill.dev/capacity={node.capacity}",
     ]
     processes.start(process_name(node), [binary(KUBERNETES), "kubelet", *arguments])
+
+
+def restart(node: Node) -> None:
+    """Starts the node's kubelet anew, and waits until its node takes pods and has its GPUs."""
+    processes.stop(process_name(node))
+    with contextlib.suppress(ClusterError):  # where there is no Node object, nobody can take its old word for a new one
+        unknown = json.dumps({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
+        kubectl("patch", "node", node.name, "--subresource=status", f"--patch={unknown}")
+    processes.restart(process_name(node))
+    wait_ready(node)
+    # A kubelet that starts sets what it does not know to none, so this comes after it.
+    advertise_gpus(node)
 
 
 def process_name(node: Node) -> str:

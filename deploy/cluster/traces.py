@@ -39,6 +39,8 @@ def remove() -> None:
     Raises:
         ClusterError: something is still there; it names each.
     """
+    for process in processes.all_recorded():
+        process.signal(signal.SIGCONT)
     # Looked up while the containers are there that tell their names.
     stray_files = _stray_files()
     # The kubelets go first, or they would start again what is ended here.
