@@ -48,11 +48,17 @@ def read_configuration(path: Path) -> Configuration:
         place = " ".join(str(error).split())
         raise Unusable(f"The operator's file {path} is no YAML: {place}.") from error
     except ValidationError as error:
-        faults = "; ".join(f"{_place(fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(_sentence(fault["loc"], fault["input"], fault["msg"]) for fault in error.errors())
         raise Unusable(f"The operator's file {path} cannot be used: {faults}.") from error
 
 
+def _sentence(place: tuple[int | str, ...], value: object, problem: str) -> str:
+    """`compute.classes[2].gpus is -1: Input should be greater than or equal to 0`; only plain values are shown."""
+    shown = f" is {value!r}" if isinstance(value, str | int | float) else ""
+    return f"{_place(place)}{shown}: {problem.removeprefix('Value error, ')}"
+
+
 def _place(parts: tuple[int | str, ...]) -> str:
-    """`compute_classes[2].gpus`."""
+    """`compute.classes[2].gpus`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
     return text.removeprefix(".") or "the file"
