@@ -137,9 +137,14 @@ def job_of_ended(key: str) -> tuple[str, str]:
     return job, state
 
 
+def audit_prefix(tenant: str) -> str:
+    """`tenant` may be SHARED."""
+    return f"{tenant}/audit/"
+
+
 def audit(tenant: str, record: str) -> str:
     """`tenant` may be SHARED."""
-    return f"{tenant}/audit/{record}.json"
+    return f"{audit_prefix(tenant)}{record}.json"
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,26 @@ class TenantKeys:
 
     def adapter_request(self, request_id: str) -> str:
         return f"{self.tenant}/adapter-requests/{hashlib.sha256(request_id.encode()).hexdigest()}.json"
+
+    @property
+    def requests_prefix(self) -> str:
+        return f"{self.tenant}/requests/"
+
+    @property
+    def dataset_requests_prefix(self) -> str:
+        return f"{self.tenant}/dataset-requests/"
+
+    @property
+    def adapter_requests_prefix(self) -> str:
+        return f"{self.tenant}/adapter-requests/"
+
+    @property
+    def deleted_adapters_prefix(self) -> str:
+        return f"{self.tenant}/deleted-adapters/"
+
+    @property
+    def jobs_prefix(self) -> str:
+        return f"{self.tenant}/jobs/"
 
     @property
     def active_prefix(self) -> str:
@@ -270,6 +295,12 @@ class JobKeys:
     @property
     def line(self) -> str:
         return f"{self.root}line/"
+
+    def part_of_run(self, key: str) -> str:
+        """What a key below a run belongs to, such as `checkpoints`; empty for keys elsewhere in the job."""
+        if not key.startswith(self.runs):
+            return ""
+        return key[len(self.runs) :].partition("/")[2].partition("/")[0]
 
     def run(self, number: int) -> RunKeys:
         return RunKeys(f"{self.runs}{number}/")
