@@ -17,6 +17,7 @@ FILE = BUILD / "cluster.json"
 
 def write(**more: object) -> Path:
     """Writes the file, which holds keys, with what later steps have to add to it."""
+    stores = (versity.store(), ceph.store())
     content = {
         "network_namespace": NAMESPACE,
         "enter": f"nsenter --net={NAMESPACE_FILE}",
@@ -26,7 +27,8 @@ def write(**more: object) -> Path:
         "ca": str(CA),
         "logs": str(STATE / "logs"),
         "nodes": {node.name: {"address": node.address, "gpus": node.gpus, "capacity": node.capacity} for node in NODES},
-        "stores": {store.name: store.described() for store in (ceph.store(), versity.store())},
+        "s3": {store.name: store.described() for store in stores},
+        "s3_tls": {store.name: {"endpoint": store.tls_endpoint, "ca": str(CA)} for store in stores},
         **more,
     }
     FILE.touch(mode=0o600)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 from deploy.cluster import processes
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.paths import CA, STATE
+from deploy.cluster.paths import STATE
 
 BUCKET = "loramill"
 SERVICE_USER = "loramill-service"
@@ -55,8 +55,9 @@ class Store:
         }
 
     def described(self) -> dict[str, object]:
-        """For cluster.json."""
-        return {**asdict(self), "uri": self.uri, "ca": str(CA), "region": REGION}
+        """For cluster.json: how the service's user reaches it without TLS."""
+        keys = asdict(self.service)
+        return {"endpoint": self.endpoint, "region": REGION, "role_arn": self.role_arn, **keys}
 
 
 def keys_of(store: str, user: str) -> Keys:

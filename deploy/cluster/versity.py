@@ -18,11 +18,11 @@ _START_SECONDS = 30
 
 def store() -> Store:
     return Store(
-        name="versity",
+        name="versitygw",
         endpoint=f"http://{MAIN_ADDRESS}:7070",
         tls_endpoint=f"https://{MAIN_ADDRESS}:7071",
-        administrator=keys_of("versity", "root"),
-        service=keys_of("versity", SERVICE_USER),
+        administrator=keys_of("versitygw", "root"),
+        service=keys_of("versitygw", SERVICE_USER),
         role_arn=None,
     )
 
