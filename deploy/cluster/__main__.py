@@ -1,12 +1,16 @@
-"""`python -m deploy.cluster up|down|status|build|advertise-gpus`: the local cluster."""
+"""`python -m deploy.cluster up|down|status|build|images|advertise-gpus`: the local cluster."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from deploy.cluster import go_builds, kubelet, packages, requirements, traces
+from deploy.cluster import go_builds, image_sizes, kubelet, packages, requirements, traces
+from deploy.cluster import images as built_images
 from deploy.cluster.errors import ClusterError
+from deploy.cluster.steps import Steps
 from deploy.cluster.up import up as bring_up
 
 app = typer.Typer(
@@ -33,6 +37,21 @@ def build() -> None:
     """Makes what the cluster is made of, and starts nothing."""
     packages.install()
     go_builds.build()
+
+
+@app.command()
+def images(
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Tell also what a registry would hold of them: minutes.")
+    ] = False,
+) -> None:
+    """Builds the images of this tree, and tells how pods name them."""
+    packages.install()
+    built = built_images.build(Steps(console))
+    for image in built:
+        console.print(image.reference, highlight=False)
+    if sizes:
+        image_sizes.tell(console, built)
 
 
 @app.command()

@@ -19,6 +19,7 @@ _PACKAGES = {
     "conntrack": "conntrack",
     "debootstrap": "debootstrap",
     "buildah": "buildah",
+    "skopeo": "skopeo",
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "radosgw": "radosgw",

@@ -2,51 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from rich.console import Console
 
-from deploy.cluster import certificates, containerd, control_plane, go_builds, kubelet, network, packages, pause, traces
+from deploy.cluster import (
+    ceph,
+    certificates,
+    containerd,
+    control_plane,
+    description,
+    go_builds,
+    images,
+    kubelet,
+    network,
+    packages,
+    pause,
+    processes,
+    traces,
+    versity,
+)
 from deploy.cluster.node import NODE1, NODE2, NODES
 from deploy.cluster.steps import Step, Steps
 
-PREPARE: list[Step] = [
-    ("no other kubelet", kubelet.refuse_another),
+MADE_ONCE: list[Step] = [
     ("packages", packages.install),
     ("Go programs", go_builds.build),
-    ("network namespace", network.create),
-    ("certificates", certificates.issue),
 ]
+"""What the caches hold afterwards."""
 
 
 def up(console: Console) -> None:
-    """Starts a cluster afresh; what is left of an earlier one goes first.
+    """Brings up what is not up. A cluster of which a part has ended is removed and started afresh.
 
     Raises:
         ClusterError: a step failed. What was started until then stays, so that its logs can be read; `down` removes it.
     """
     steps = Steps(console)
-    traces.remove()
-    steps.in_order(PREPARE)
-    steps.side_by_side(
-        [
-            ("control plane", control_plane.start),
-            ("containers and images", start_containers),
-        ]
-    )
+    steps.in_order(MADE_ONCE)
+    built = images.build(steps)
+    if is_up():
+        console.print("The cluster runs already.")
+    else:
+        start(steps, built)
     steps.in_order(
         [
-            ("nodes ready", start_nodes),
+            ("images on the nodes", partial(import_images, built)),
             ("GPUs advertised", kubelet.advertise_gpus),
+            ("cluster.json", partial(description.write, images={image.target: image.reference for image in built})),
         ]
     )
     steps.total()
 
 
-def start_containers() -> None:
+def is_up() -> bool:
+    """Whether an earlier `up` came to its end and all that it started runs."""
+    return description.FILE.exists() and all(process.is_alive() for process in processes.all_recorded())
+
+
+def start(steps: Steps, built: Sequence[images.Image]) -> None:
+    """Starts a cluster afresh; what is left of an earlier one goes first."""
+    traces.remove()
+    steps.in_order(
+        [
+            ("no other kubelet", kubelet.refuse_another),
+            ("network namespace", network.create),
+            ("certificates", certificates.issue),
+        ]
+    )
+    steps.side_by_side(
+        [
+            ("control plane", control_plane.start),
+            ("containers and images", partial(start_containers, built)),
+            ("versitygw", versity.start),
+            ("Ceph", ceph.start),
+        ]
+    )
+    steps.in_order([("nodes ready", start_nodes)])
+
+
+def start_containers(built: Sequence[images.Image]) -> None:
     containerd.start(NODE1)
     containerd.remove_containers(NODE1)
     containerd.import_image(pause.archive(), NODE1)
+    images.import_into(NODE1, built)
     containerd.link_images(NODE1, NODE2)
     containerd.start(NODE2)
+
+
+def import_images(built: Sequence[images.Image]) -> None:
+    """What was built since the nodes started: some megabytes at most."""
+    for node in NODES:
+        images.import_into(node, built)
 
 
 def start_nodes() -> None:
