@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
+
+from service.operator_model import OperatorModel
 
 ACKNOWLEDGEMENT = "every-trainer-can-read-and-write-every-tenant"
 """What an operator has to write who gives all trainers the same rights."""
@@ -24,11 +26,7 @@ def _acknowledged(words: str) -> str:
 Acknowledged = Annotated[str, Field(validate_default=True), AfterValidator(_acknowledged)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class AssumedRole(_Frozen):
+class AssumedRole(OperatorModel):
     """Each launch gets a session of its own (STS AssumeRole) that reaches only what it needs: `service.trainer_grants`."""
 
     kind: Literal["assume-role"] = "assume-role"
@@ -44,17 +42,14 @@ class AssumedRole(_Frozen):
     )
 
 
-class WorkloadIdentity(_Frozen):
-    """Trainers' pods have the cloud role of their service account; Loramill issues nothing."""
+class WorkloadIdentity(OperatorModel):
+    """Trainers' pods have the cloud role of their service account (`trainers.service_account_name`); Loramill issues nothing."""
 
     kind: Literal["workload-identity"]
-    service_account: str = Field(
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", description="service account of trainers' pods"
-    )
     acknowledge: Acknowledged = Field("", description=f"must be {ACKNOWLEDGEMENT}")
 
 
-class StaticKey(_Frozen):
+class StaticKey(OperatorModel):
     """All trainers share one key pair: for stores without session policies."""
 
     kind: Literal["static"]

@@ -7,30 +7,29 @@ trainer takes up refreshed credentials by itself, and needs nothing from us but 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from loramill import v1
+from service.credential_probe import probe_sessions
 from service.credential_settings import AssumedRole, StaticKey, TrainerCredentialSettings, WorkloadIdentity
-from service.trainer_grants import Grants, grants_of, session_policy
-from store.object_store import StoreUnavailable
+from service.pod_manifest import CREDENTIALS_CONFIG, CREDENTIALS_FOLDER
+from service.trainer_grants import Grants, grants_of, largest_grants, session_policy
+from store.object_store import ObjectStore, StoreUnavailable, UnsuitableStore
 from store.uris import decoded
 
 if TYPE_CHECKING:
     from store.s3_sessions import SessionIssuer, SessionKeys
 
-CREDENTIALS_FOLDER = "/var/run/loramill/credentials"
-"""Where a trainer's pod finds the files."""
+_CREDENTIALS = "credentials.json"
 
-_CREDENTIALS, _CONFIG, _CA_BUNDLE = "credentials.json", "config", "ca.pem"
-_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_DEFAULT_REGION")
-"""Variables of the service that say where the store is; trainers get the same."""
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,6 @@ class CredentialSource(Protocol):
         """Of what is issued; None where nothing expires. Replace credentials when less than a third of it is left."""
         ...
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Variables of every trainer's container that say where the store and the files are; nothing secret."""
-        ...
-
-    @property
-    def service_account(self) -> str | None:
-        """The service account that trainers' pods need; None for one without any rights."""
-        ...
-
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:
         """Credentials for launch `number` of the job.
 
@@ -69,24 +58,25 @@ class CredentialSource(Protocol):
         """
         ...
 
+    def check(self, store: ObjectStore) -> None:
+        """Finds out, when the service starts, whether trainers get the rights that they are meant to have.
 
-def credential_source(
-    settings: TrainerCredentialSettings, store_uri: str, environ: Mapping[str, str] = os.environ
-) -> CredentialSource:
-    """The source that the operator chose, for the store at `s3://bucket/prefix/`. Raises StoreUnavailable.
+        Raises UnsuitableStore, StoreUnavailable.
+        """
+        ...
 
-    `environ` is where AWS's own variables say how the service reaches the store.
-    """
-    place = StorePlace(environ)
+
+def credential_source(settings: TrainerCredentialSettings, store_uri: str) -> CredentialSource:
+    """The source that the operator chose, for the store at `s3://bucket/prefix/`. Raises StoreUnavailable."""
     match settings:
         case AssumedRole():
             from store.s3_sessions import SessionIssuer  # here, because boto3 takes a while to import
 
-            return RoleSessions(settings, store_uri, SessionIssuer(settings.role_arn), place)
+            return RoleSessions(settings, store_uri, SessionIssuer(settings.role_arn))
         case WorkloadIdentity():
-            return PodIdentity(settings.service_account, place)
+            return PodIdentity()
         case StaticKey():
-            return SharedKey(settings.key_file, place)
+            return SharedKey(settings.key_file)
 
 
 def is_refresh_due(expire_time: datetime, lifetime: timedelta, now: datetime) -> bool:
@@ -94,61 +84,37 @@ def is_refresh_due(expire_time: datetime, lifetime: timedelta, now: datetime) ->
     return expire_time - now < lifetime / 3
 
 
-class StorePlace:
-    """Where the store is and whom to trust there, as AWS's variables tell the service; trainers are told the same."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._variables = {name: environ[name] for name in _PASSED_ON if name in environ}
-        self._ca_bundle = environ.get("AWS_CA_BUNDLE")
-
-    def environment(self, *, with_config: bool) -> Mapping[str, str]:
-        variables = dict(self._variables)
-        if self._ca_bundle:
-            variables["AWS_CA_BUNDLE"] = f"{CREDENTIALS_FOLDER}/{_CA_BUNDLE}"
-        if with_config:
-            variables["AWS_CONFIG_FILE"] = f"{CREDENTIALS_FOLDER}/{_CONFIG}"
-        return variables
-
-    def files(self) -> Mapping[str, bytes]:
-        """Raises StoreUnavailable if the certificates cannot be read."""
-        if not self._ca_bundle:
-            return {}
-        try:
-            return {_CA_BUNDLE: Path(self._ca_bundle).read_bytes()}
-        except OSError as error:
-            raise StoreUnavailable(f"AWS_CA_BUNDLE {self._ca_bundle} cannot be read: {error.strerror}") from error
-
-
 class RoleSessions:
     """A session of its own for every launch, by STS AssumeRole, limited to the launch's grants."""
 
-    service_account: str | None = None
-
-    def __init__(self, settings: AssumedRole, store_uri: str, issuer: SessionIssuer, place: StorePlace) -> None:
+    def __init__(self, settings: AssumedRole, store_uri: str, issuer: SessionIssuer) -> None:
         self._settings = settings
         self._store_uri = store_uri
         self._issuer = issuer
-        self._place = place
 
     @property
     def lifetime(self) -> timedelta | None:
         return self._settings.lifetime
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return self._place.environment(with_config=True)
-
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:
         grants = grants_of(self._store_uri, tenant, job, number, assignment)
-        keys = self.session(f"loramill-{job}-{number}", grants)
-        return TrainerCredentials({**_files(_document(keys)), **self._place.files()}, keys.expire_time)
+        keys = self._session(f"loramill-{job}-{number}", grants)
+        return TrainerCredentials(_files(_document(keys)), keys.expire_time)
 
-    def session(self, name: str, grants: Grants) -> SessionKeys:
-        """A session with these grants. Raises as `issue` does."""
+    def check(self, store: ObjectStore) -> None:
+        try:
+            session_policy(largest_grants(self._store_uri), *self._place())
+        except ValueError as error:
+            raise UnsuitableStore(f"{self._store_uri} cannot be granted to trainers: {error}") from error
+        probe_sessions(lambda grants: self._session("loramill-probe", grants).store(self._store_uri), store)
+
+    def _session(self, name: str, grants: Grants) -> SessionKeys:
+        return self._issuer.open(name, session_policy(grants, *self._place()), self._settings.lifetime)
+
+    def _place(self) -> tuple[str, str, str]:
+        """Bucket, folder in it, and partition of the cloud, as `session_policy` takes them."""
         bucket, _, root = self._store_uri.removeprefix("s3://").partition("/")
-        partition = self._settings.role_arn.split(":")[1]
-        policy = session_policy(grants, bucket, decoded(root), partition)
-        return self._issuer.open(name, policy, self._settings.lifetime)
+        return bucket, decoded(root), self._settings.role_arn.split(":")[1]
 
 
 class PodIdentity:
@@ -156,36 +122,28 @@ class PodIdentity:
 
     lifetime: timedelta | None = None
 
-    def __init__(self, service_account: str, place: StorePlace) -> None:
-        self._place = place
-        self.service_account: str | None = service_account
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return self._place.environment(with_config=False)
-
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:  # noqa: ARG002
-        return TrainerCredentials(self._place.files(), None)
+        return TrainerCredentials({}, None)
+
+    def check(self, store: ObjectStore) -> None:
+        _warn(store)
 
 
 class SharedKey:
     """One key pair for all trainers, read anew for every launch."""
 
     lifetime: timedelta | None = None
-    service_account: str | None = None
 
-    def __init__(self, key_file: Path, place: StorePlace) -> None:
+    def __init__(self, key_file: Path) -> None:
         """Raises StoreUnavailable if the file holds no key pair."""
         self._key_file = key_file
-        self._place = place
         self._document()
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return self._place.environment(with_config=True)
-
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:  # noqa: ARG002
-        return TrainerCredentials({**_files(self._document()), **self._place.files()}, None)
+        return TrainerCredentials(_files(self._document()), None)
+
+    def check(self, store: ObjectStore) -> None:
+        _warn(store)
 
     def _document(self) -> dict[str, object]:
         try:
@@ -199,6 +157,10 @@ class SharedKey:
                 f"the trainers' key file {self._key_file} must be JSON with Version 1, AccessKeyId and SecretAccessKey"
             ) from None
         return pair.model_dump()
+
+
+def _warn(store: ObjectStore) -> None:
+    log.warning("every trainer can read and write every tenant's objects, as was acknowledged", store=store.uri)
 
 
 class _KeyPair(BaseModel):
@@ -222,4 +184,4 @@ def _document(keys: SessionKeys) -> dict[str, object]:
 
 def _files(document: Mapping[str, object]) -> dict[str, bytes]:
     config = f"[default]\ncredential_process = cat {CREDENTIALS_FOLDER}/{_CREDENTIALS}\n"
-    return {_CREDENTIALS: json.dumps(document).encode(), _CONFIG: config.encode()}
+    return {_CREDENTIALS: json.dumps(document).encode(), CREDENTIALS_CONFIG: config.encode()}

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from loramill import v1
-from service.keys import BaseKeys, TenantKeys, base_of_name, dataset_of_name
+from service.keys import BaseKeys, TenantKeys, base_name, base_of_name, dataset_name, dataset_of_name
 from store.key_rules import check_key
 from store.uris import encoded
 
@@ -66,6 +66,15 @@ def grants_of(store_uri: str, tenant: str, job: str, number: int, assignment: v1
     if assignment.initial_adapter_uri:
         read.append(_adapter_folder(store_uri, keys, assignment.initial_adapter_uri))
     return Grants(read=tuple(read), write=(own, job_keys.line, keys.caches), delete=(own, keys.caches))
+
+
+def largest_grants(store_uri: str) -> Grants:
+    """What a launch needs at most, with the longest names there can be: whether its policy can be rendered at all."""
+    name, an_id, number = "x" * 63, "0" * 16, 9999
+    adapter = TenantKeys(name).job(an_id).run(number).adapters_prefix
+    assignment = v1.Assignment(initial_adapter_uri=f"{store_uri}{adapter}{'0' * 7}/adapter.safetensors")
+    assignment.spec.base_model, assignment.spec.dataset.dataset = base_name(name), dataset_name(an_id)
+    return grants_of(store_uri, name, an_id, number, assignment)
 
 
 def _adapter_folder(store_uri: str, keys: TenantKeys, uri: str) -> str:

@@ -1,6 +1,7 @@
 """The object store: one protocol, its backends, digests, and records that are written once."""
 
 from store.object_store import (
+    AccessRefused,
     AlreadyExists,
     InvalidKey,
     NotFound,
@@ -15,6 +16,7 @@ from store.open import open_store
 from store.uris import split_uri
 
 __all__ = [
+    "AccessRefused",
     "AlreadyExists",
     "InvalidKey",
     "NotFound",

@@ -5,6 +5,7 @@ StoreError
 ├── AlreadyExists      a create-only PUT came second
 ├── InvalidKey         the key, or the URI, cannot name an object
 ├── StoreUnavailable   the store did not answer, refused, or is full; trying again later may help
+│   └── AccessRefused  it did not let these credentials do that
 ├── UnsuitableStore    the store answers, but does not do what Loramill builds on
 └── RecordError        the object is there, but is no record that this version can read
 """
@@ -36,6 +37,10 @@ class InvalidKey(StoreError):
 
 class StoreUnavailable(StoreError):
     """The store did not answer in time, refused, or is full. Whether a write took place is then unknown."""
+
+
+class AccessRefused(StoreUnavailable):
+    """The store did not let these credentials do that."""
 
 
 class UnsuitableStore(StoreError):

@@ -12,10 +12,12 @@ import stamina
 from botocore import exceptions as boto_errors
 from botocore.config import Config
 
-from store.object_store import NotFound, StoreError, StoreUnavailable, UnsuitableStore
+from store.object_store import AccessRefused, NotFound, StoreError, StoreUnavailable, UnsuitableStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from store.s3_sessions import SessionKeys
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -47,7 +49,12 @@ _REMEDIES = {
 }
 
 
-def make_client(endpoint_url: str | None = None, ca_bundle: str | None = None, path_style: bool = False) -> S3Client:
+def make_client(
+    endpoint_url: str | None = None,
+    ca_bundle: str | None = None,
+    path_style: bool = False,
+    keys: SessionKeys | None = None,
+) -> S3Client:
     """A client with a session of its own, safe to use from many threads.
 
     What is None is taken from AWS's environment variables and files: AWS_ENDPOINT_URL_S3, AWS_CA_BUNDLE and so on. (The
@@ -56,7 +63,8 @@ def make_client(endpoint_url: str | None = None, ca_bundle: str | None = None, p
     many other stores refuse them (boto3 #4392), and records carry their own.
     Retries are left to the store, which has to know of every one of them.
     """
-    session = boto3.Session()
+    own = (keys.access_key_id, keys.secret_access_key, keys.session_token) if keys is not None else ()
+    session = boto3.Session(*own)
 
     def client(config: Config) -> S3Client:
         return session.client("s3", endpoint_url=endpoint_url, verify=ca_bundle, config=config)
@@ -139,7 +147,8 @@ def _translated(error: boto_errors.ClientError | boto_errors.BotoCoreError, uri:
     if isinstance(error, boto_errors.ClientError) and _is_unsupported(error):
         return UnsuitableStore(f"{uri} lies in a store that does not support what was asked of it: {error}")
     remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
-    return StoreUnavailable(f"{uri} could not be used: {error}{remedy}")
+    kind = AccessRefused if code in _REFUSED else StoreUnavailable
+    return kind(f"{uri} could not be used: {error}{remedy}")
 
 
 def _status_of(error: boto_errors.ClientError) -> int:

@@ -10,7 +10,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from store.object_store import StoreUnavailable
+from store.object_store import ObjectStore, StoreUnavailable
+from store.s3 import S3Store
+from store.s3_client import make_client
+from store.uris import decoded
 
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
@@ -28,6 +31,11 @@ class SessionKeys:
     session_token: str = field(repr=False)
     expire_time: datetime
     """UTC; from then on the store refuses them."""
+
+    def store(self, uri: str) -> ObjectStore:
+        """The store at `s3://bucket/prefix/` with this session's rights alone."""
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        return S3Store(bucket, decoded(prefix), make_client(keys=self))
 
 
 class SessionIssuer:
@@ -57,7 +65,10 @@ class SessionIssuer:
                 DurationSeconds=round(lifetime.total_seconds()),
             )
         except (ClientError, BotoCoreError) as error:
-            raise StoreUnavailable(f"no session of {self._role_arn} could be opened: {error}") from error
+            raise StoreUnavailable(
+                f"no session of {self._role_arn} could be opened at {self._client.meta.endpoint_url}: {error}; "
+                "the store must have STS, and let the service assume that role"
+            ) from error
         keys = answer["Credentials"]
         return SessionKeys(
             keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], keys["Expiration"].astimezone(UTC)

@@ -93,7 +93,9 @@ def _executor(configuration: Configuration, api: KubernetesApi, store: ObjectSto
 
 def _credentials(configuration: Configuration, store: ObjectStore) -> CredentialSource:
     try:
-        return credential_source(configuration.trainer_credentials, store.uri)
+        source = credential_source(configuration.trainer_credentials, store.uri)
+        source.check(store)
+        return source
     except StoreError as error:
         raise Unusable(f"Trainers cannot be given credentials of the store: {error}") from error
 
