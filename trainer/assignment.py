@@ -11,8 +11,7 @@ import structlog
 from loramill import v1
 from store import StoreError, open_store, split_uri
 from store.records import read_record
-from trainer.errors import Cancelled, Preempted, Superseded, TrainerError, UserError
-from trainer.failures import as_trainer_error, is_unforeseen
+from trainer.errors import Cancelled, OutOfMemory, Preempted, StorageFailed, Superseded, TrainerError, UserError
 from trainer.logs import LogLines, set_up_logging
 from trainer.progress import Reporter
 from trainer.record import RunRecord
@@ -28,6 +27,17 @@ def _read_assignment(uri: str) -> v1.Assignment:
     if assignment is None:
         raise UserError(f"There is no assignment at {uri}.")
     return assignment
+
+
+def _as_trainer_error(error: Exception) -> TrainerError:
+    """Whatever went wrong, as one of our own kinds."""
+    if isinstance(error, TrainerError):
+        return error
+    if isinstance(error, StoreError):
+        return StorageFailed(f"The object store could not be used: {error}")
+    if isinstance(error, MemoryError):
+        return OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).")
+    return TrainerError(f"An error in Loramill: {type(error).__name__}: {error}")
 
 
 def _stopped_early(record: RunRecord) -> TrainerError:
@@ -55,9 +65,10 @@ def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: S
             try:
                 _run(record, settings, reporter, stop)
             except Exception as error:
-                problem = as_trainer_error(error)
+                problem = _as_trainer_error(error)
                 exit_code, message = problem.exit_code, str(problem)
-                log.error(message, exit_code=int(exit_code), exc_info=error if is_unforeseen(error) else None)
+                unforeseen = None if isinstance(error, TrainerError | StoreError) else error
+                log.error(message, exit_code=int(exit_code), exc_info=unforeseen)
         if exit_code != v1.EXIT_CODE_SUPERSEDED:
             record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
     except StoreError as error:
@@ -83,7 +94,7 @@ def do_assignment(uri: str, stop: StopSignal) -> int:
         log.warning(str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 (the exit code is all that can be told without a claim)
-        problem = as_trainer_error(error)
+        problem = _as_trainer_error(error)
         log.error(str(problem))
         return problem.exit_code
     return _work(record, settings, lines, stop)

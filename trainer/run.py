@@ -5,6 +5,7 @@ claim → data → base model → latents and words → adapter → checkpoint t
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from trainer.cache import Cache
 from trainer.config_reading import read_config
 from trainer.data.dataset import Reading
 from trainer.data.images import Decoder
-from trainer.errors import DeadlineExceeded, OutOfMemory
+from trainer.errors import DeadlineExceeded, OutOfMemory, StorageFailed
 from trainer.events import RunEvents
 from trainer.families.base import Base
 from trainer.fingerprint import numeric_fingerprint
@@ -42,10 +43,20 @@ log = structlog.get_logger()
 
 @contextmanager
 def _scratch(settings: TrainerSettings) -> Iterator[Path]:
+    """A folder of this run's own, while it lasts. Raises StorageFailed when the disk that it lies on is full."""
     if settings.work_dir is not None:
         settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="loramill-", dir=settings.work_dir) as folder:
-        yield Path(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix="loramill-", dir=settings.work_dir) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFailed(
+            f"The disk of {settings.work_dir or tempfile.gettempdir()}, where the trainer keeps base model, dataset and "
+            "adapters while it works, is full; free some of it, or have the operator raise the ephemeral storage of the "
+            "compute class."
+        ) from error
 
 
 def _resume(training: Training, record: RunRecord, fingerprint: str) -> tuple[int, float, list[str]]:

@@ -45,14 +45,18 @@ def while_saving(patch: pytest.MonkeyPatch, full: Callable[..., None]) -> None:
 
 @pytest.mark.parametrize("fill", [while_fetching, while_saving])
 def test_a_full_disk_is_told_with_its_remedy(
-    fill: Callable[[pytest.MonkeyPatch, Callable[..., None]], None], jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    fill: Callable[[pytest.MonkeyPatch, Callable[..., None]], None],
+    jobs: Jobs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/some-file")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     fill(monkeypatch, full)
+    monkeypatch.setenv("LORAMILL_TRAINER_WORK_DIR", str(tmp_path / "work"))
     job = jobs.new(f"disk full {fill.__name__}", QUICK)
     assert job.run() == v1.EXIT_CODE_STORAGE
-    assert "disk is full (writing /tmp/some-file)" in job.end.message
+    assert f"The disk of {tmp_path / 'work'}" in job.end.message
     assert "ephemeral storage of the compute class" in job.end.message
     assert "Traceback" not in job.log()
