@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
 from store.s3_fetching import Fetching
+from store.s3_unfinished import abort_unfinished
 from store.uris import encoded
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class S3Store:
     """A bucket, or the part of one below a prefix, as an object store.
 
     Creating is `If-None-Match: *` on the PUT, or on the completion of an upload in parts. Parts that a killed process
-    left behind are invisible; a lifecycle rule of the bucket should remove them (AbortIncompleteMultipartUpload).
+    left behind are invisible; `abort_unfinished`, or a lifecycle rule of the bucket, removes them.
     """
 
     def __init__(
@@ -125,6 +127,10 @@ class S3Store:
     def addresses(self, endpoint_url: str | None = None) -> S3Addresses:
         signer = make_client(endpoint_url) if endpoint_url is not None else self._client
         return S3Addresses(self._client, signer, self._bucket, self._full, self._name)
+
+    def abort_unfinished(self, begun_before: datetime) -> int:
+        with reported(self.uri):
+            return abort_unfinished(self._client, self._bucket, self._prefix, begun_before)
 
     def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
         for page in self._pages(prefix, after):
