@@ -6,11 +6,19 @@ PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I pro
 PROTOS := $(wildcard protos/loramill/v1/*.proto)
 GROUP_FLAGS := --group store --group service --group trainer --group dev
 
-.PHONY: demo test check install lock protos generate shapes clean
+.PHONY: demo test check cluster cluster-down install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
 	$(BIN)/python deploy/examples/demo/demo.py
+
+# Brings up Kubernetes with two nodes and two S3 servers on this machine; needs root (docs/cluster.md).
+cluster: install
+	$(BIN)/python -m deploy.cluster up
+
+# Removes every trace of it but the caches.
+cluster-down: install
+	$(BIN)/python -m deploy.cluster down
 
 # Passes the checks and the tests.
 test: check
