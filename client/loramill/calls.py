@@ -12,6 +12,8 @@ from loramill.interrupts import off_main_thread
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loramill.credentials import Credentials
+
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 
@@ -35,11 +37,17 @@ AnyPage = TypeVar("AnyPage", bound=Page)
 
 
 class Calls:
-    """One channel to `address` (host:port), and how calls are made over it. May be used by many threads."""
+    """One channel to `address` (host:port), and how calls are made over it. May be used by many threads.
 
-    def __init__(self, address: str) -> None:
+    Each call carries the credentials as they are then. Every method may raise CredentialsError.
+    """
+
+    def __init__(self, address: str, credentials: Credentials) -> None:
+        """Raises CredentialsError."""
+        credentials.check(address)
         self.address = address
-        self.channel = channel.open_channel(address)
+        self.channel = channel.open_channel(address, credentials.of_channel())
+        self._credentials = credentials
 
     def close(self) -> None:
         self.channel.close()
@@ -52,8 +60,9 @@ class Calls:
         timeout: float = ANSWER_SECONDS,
     ) -> Answer:
         """One request, one answer."""
+        metadata = self._credentials.metadata()
         try:
-            return off_main_thread(lambda: method(request, timeout=timeout))
+            return off_main_thread(lambda: method(request, timeout=timeout, metadata=metadata))
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
 
@@ -70,8 +79,9 @@ class Calls:
 
     def upload(self, method: grpc.StreamUnaryMultiCallable[Request, Answer], requests: Iterator[Request]) -> Answer:
         """Many requests, one answer."""
+        metadata = self._credentials.metadata()
         try:
-            return off_main_thread(lambda: method(requests, timeout=LONG_SECONDS))
+            return off_main_thread(lambda: method(requests, timeout=LONG_SECONDS, metadata=metadata))
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from None
 
@@ -83,7 +93,8 @@ class Calls:
         timeout: float | None = None,
     ) -> Iterator[Answer]:
         """One request, many answers. Whoever stops iterating and closes the generator ends the call."""
-        call = off_main_thread(lambda: method(request, timeout=timeout))
+        metadata = self._credentials.metadata()
+        call = off_main_thread(lambda: method(request, timeout=timeout, metadata=metadata))
         try:
             while (answer := off_main_thread(lambda: next(call, None))) is not None:
                 yield answer

@@ -74,8 +74,8 @@ def service_config() -> str:
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]})
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to host:port, without encryption; it connects with the first call."""
+def open_channel(address: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.Channel:
+    """A channel to host:port, without `credentials` also without encryption; it connects with the first call."""
     options: list[tuple[str, str | int]] = [
         ("grpc.enable_retries", 1),
         ("grpc.service_config", service_config()),
@@ -91,12 +91,15 @@ def open_channel(address: str) -> grpc.Channel:
         # Another client of this process must not inherit this one's back-off.
         ("grpc.use_local_subchannel_pool", 1),
     ]
-    if _is_loopback(address):
+    if is_loopback(address):
         options.append(("grpc.enable_http_proxy", 0))  # http_proxy of the environment is not for this machine itself
+    if credentials is not None:
+        return grpc.secure_channel(address, credentials, options=options)
     return grpc.insecure_channel(address, options=options)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether host:port is on this machine."""
     host = address.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return True

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from loramill import errors, v1
 from loramill.calls import LONG_SECONDS, Calls
 from loramill.channel import address_or_default
+from loramill.credentials import Credentials
 from loramill.direct import Direct
 from loramill.folder import LocalFile, Selection, select_files
 from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
@@ -39,20 +40,23 @@ PAGE_SIZE = 100
 
 
 class Client:
-    """A connection to one service, without encryption."""
+    """A connection to one service."""
 
     def __init__(
         self,
         address: str | None = None,
         *,
+        credentials: Credentials | None = None,
         patience: Patience | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`address` is host:port; without one the environment's LORAMILL_SERVER, else 127.0.0.1:50051.
+        """`address` is host:port; without one the environment's LORAMILL_SERVER, else 127.0.0.1:50051. Without `credentials`
+        those of the environment (`Credentials.from_environment`).
 
-        It connects with the first call, so that only that can find the service Unreachable.
+        It connects with the first call, so that only that can find the service Unreachable. Raises CredentialsError for what
+        cannot be read, and for a token that would be sent to another machine without TLS.
         """
-        self._calls = Calls(address_or_default(address))
+        self._calls = Calls(address_or_default(address), credentials or Credentials.from_environment())
         self._patience = patience or Patience()
         self._sleep = sleep
         self._training = TrainingServiceStub(self._calls.channel)

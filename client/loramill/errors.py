@@ -2,6 +2,7 @@
 
     ClientError                 the service or this machine could not do what was asked
     ├── AddressError            the server's address is none
+    ├── CredentialsError        tokens or certificates cannot be used as they were given (found here, nothing was sent)
     ├── SpecError               the spec cannot be read; carries every problem at once (found here, nothing was sent)
     ├── FolderError             a folder cannot be uploaded as a dataset; carries every problem at once
     ├── FileError               a file cannot be uploaded as an adapter (found here, nothing was sent)
@@ -12,7 +13,8 @@
         ├── NotFound            NOT_FOUND
         ├── AlreadyExists       ALREADY_EXISTS
         ├── NotNow              FAILED_PRECONDITION: true only in another state of the thing
-        ├── NotAllowed          PERMISSION_DENIED or UNAUTHENTICATED
+        ├── NotAuthenticated    UNAUTHENTICATED: the service does not know who calls
+        ├── NotAllowed          PERMISSION_DENIED: it knows, and this is not theirs to do
         └── ServerFailed        every other code
 
 `from_rpc` makes a CallError or Unreachable out of what gRPC raised; it alone knows gRPC's codes.
@@ -44,6 +46,10 @@ class _ProblemsError(ClientError):
 
 class AddressError(ClientError):
     """The server's address is none."""
+
+
+class CredentialsError(ClientError):
+    """Tokens or certificates cannot be used as they were given. Nothing was sent."""
 
 
 class SpecError(_ProblemsError):
@@ -131,6 +137,10 @@ class NotNow(CallError):
     pass
 
 
+class NotAuthenticated(CallError):
+    pass
+
+
 class NotAllowed(CallError):
     pass
 
@@ -146,7 +156,7 @@ CALL_ERRORS: dict[str, type[CallError]] = {
     "ALREADY_EXISTS": AlreadyExists,
     "FAILED_PRECONDITION": NotNow,
     "PERMISSION_DENIED": NotAllowed,
-    "UNAUTHENTICATED": NotAllowed,
+    "UNAUTHENTICATED": NotAuthenticated,
 }
 """By the name of gRPC's code. Others are ServerFailed, but UNAVAILABLE, CANCELLED and DEADLINE_EXCEEDED Unreachable."""
 
@@ -159,13 +169,34 @@ def no_service_at(address: str) -> str:
     )
 
 
+def _no_tls(address: str, said: str) -> str:
+    """The sentence for a connection that TLS did not let come about; empty if gRPC's words (`said`) tell of nothing like it."""
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return (
+            f"The certificate of {address} is of no authority that is trusted here. Name the service's own with --ca."
+        )
+    if "WRONG_VERSION_NUMBER" in said:
+        return (
+            f"The service at {address} does not speak TLS. Leave out --tls, --ca and --cert, or name another address."
+        )
+    if "andshake" in said:
+        return f"No TLS connection to {address} comes about: {said} Look at --ca, --cert and --key."
+    if "last error" in said and "Socket closed" in said:
+        return (
+            f"The service at {address} hangs up on connections like this one. It may want TLS (--tls or --ca), or a client"
+            " certificate (--cert and --key)."
+        )
+    return ""
+
+
 def from_rpc(error: grpc.RpcError, address: str) -> ClientError:
     """The error to raise for what gRPC raised while talking to `address`."""
     code = error.code().name
     details = _details(error)
     if code == "UNAVAILABLE":
-        said = details.sentence if details.reason else ""  # a reason comes only from a service that does answer
-        return Unreachable(said or no_service_at(address))
+        if details.reason:  # it comes only from a service that does answer
+            return Unreachable(details.sentence)
+        return Unreachable(_no_tls(address, details.sentence) or no_service_at(address))
     if code == "CANCELLED":
         return Unreachable(f"The service at {address} broke the call off; it may be restarting. Try again.")
     if code == "DEADLINE_EXCEEDED":

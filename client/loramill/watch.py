@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from loramill.errors import Unreachable
+from loramill.errors import NotAuthenticated, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TERMINAL = frozenset({v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED, v1.TRAINING_JOB_STATE_CANCELLED})
 """States in which a job stays for ever."""
+
+
+CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
+"""The reason with which the service ends a stream when the token that it began with does."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,15 @@ def watch(
     """Yields the job at once and after each change, until it has ended.
 
     A stream that breaks off, or ends before the job does, is opened again, and `on_lost` hears of it. If not even the
-    first message came, or patience runs out, the Unreachable is raised; every other error is raised at once.
+    first message came, or patience runs out, the Unreachable is raised; every other error is raised at once. A stream that
+    ends with the credentials that it began with is opened again with new ones.
     """
     waits: Iterator[float] = iter(())
     while True:
+        answered = False
         try:
             for answer in open_stream():
+                answered = True
                 waits = patience.waits()
                 yield answer.training_job
                 if answer.training_job.state in TERMINAL:
@@ -55,6 +62,10 @@ def watch(
             lost = Unreachable("The service ended the watch before the job had ended. Watch the job again.")
         except Unreachable as error:
             lost = error
+        except NotAuthenticated as error:
+            if not answered or error.reason != CREDENTIALS_EXPIRED:
+                raise
+            continue
         wait = next(waits, None)
         if wait is None:
             raise lost

@@ -14,6 +14,7 @@ from loramill import errors, v1
 from loramill.calls import Calls
 from loramill.channel import REPEATABLE, address_or_default, service_config
 from loramill.client import Client
+from loramill.credentials import Credentials
 from loramill.folder import select_files
 from loramill.upload import UploadProgress
 from loramill.watch import Patience, watch
@@ -355,7 +356,7 @@ class _Call:
 
 def test_the_main_thread_never_enters_grpc(service: FakeService) -> None:
     call = _Call()
-    calls = Calls(service.address)
+    calls = Calls(service.address, Credentials())
     calls.unary(call, "request")
     calls.upload(call, iter(()))
     stream = calls.stream(call, "request")

@@ -23,8 +23,25 @@ EXIT_USAGE = 2
 """What was given is wrong: the command line, the spec, the folder."""
 EXIT_UNREACHABLE = 3
 """No service answers."""
+EXIT_NOT_AUTHENTICATED = 4
+"""The service does not know who calls."""
+EXIT_NOT_ALLOWED = 5
+"""It knows, and this is not theirs to do."""
 
-_USAGE_ERRORS = (errors.AddressError, errors.SpecError, errors.FolderError, errors.FileError, errors.InvalidRequest)
+_USAGE_ERRORS = (
+    errors.AddressError,
+    errors.CredentialsError,
+    errors.SpecError,
+    errors.FolderError,
+    errors.FileError,
+    errors.InvalidRequest,
+)
+_EXIT_CODES: dict[type[errors.ClientError], int] = {
+    errors.Unreachable: EXIT_UNREACHABLE,
+    errors.NotAuthenticated: EXIT_NOT_AUTHENTICATED,
+    errors.NotAllowed: EXIT_NOT_ALLOWED,
+    **dict.fromkeys(_USAGE_ERRORS, EXIT_USAGE),
+}
 
 
 _REQUEST_SPEC = re.compile(r"(?<![\w.])spec\.(?=[a-z_]+)")
@@ -67,16 +84,17 @@ def connect(context: typer.Context, server: str | None) -> Iterator[Client]:
     import stamina.instrumentation
 
     from loramill.client import Client
+    from loramill.credentials import Credentials
 
     stamina.instrumentation.set_on_retry_hooks([])  # its notices would stand between the lines too
-    with Client(server or context.find_root().params.get("server")) as client:
+    given = dict(context.find_root().params)
+    address = given.pop("server")
+    with Client(server or address, credentials=Credentials.from_environment(**given)) as client:
         yield client
 
 
 def exit_code_of(error: errors.ClientError) -> int:
-    if isinstance(error, errors.Unreachable):
-        return EXIT_UNREACHABLE
-    return EXIT_USAGE if isinstance(error, _USAGE_ERRORS) else EXIT_FAILED
+    return _EXIT_CODES.get(type(error), EXIT_FAILED)
 
 
 def sentence_of(error: errors.ClientError) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -28,8 +30,27 @@ app.add_typer(compute.app, name="compute")
 
 
 @app.callback()
-def _root(server: ServerOption = None) -> None:
-    """`server` is read by `common.connect`, from the root's parameters."""
+def _root(
+    server: ServerOption = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Holds the token to show. Default: $LORAMILL_TOKEN_FILE.")
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Connect with TLS. Default: $LORAMILL_TLS.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Authority of the service's certificate. Default: $LORAMILL_CA.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--cert", metavar="FILE", help="Certificate to show. Default: $LORAMILL_CERT.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key. Default: $LORAMILL_KEY.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="For which of your tenants. Default: $LORAMILL_TENANT, else your only one.")
+    ] = None,
+    insecure_token: Annotated[
+        bool, typer.Option("--insecure-token", help="Send the token without TLS, also to other machines.")
+    ] = False,
+) -> None:
+    """All of it is read by `common.connect`, from the root's parameters, whose names are the fields of `Credentials`."""
 
 
 def run() -> None:
