@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from loramill import v1
 from service.executors import Execution, ExecutionState, ExecutorError
 from service.executors.cluster_cache import launch_of
-from service.executors.cluster_objects import condition, is_terminal, metadata_of, sentence
+from service.executors.cluster_objects import condition, metadata_of, sentence
 from service.executors.pending import Pending, why_refused
-from service.executors.pod_ends import has_ended
 from service.executors.sightings import Sighting, execution_of, is_overdue
 from service.kubernetes_api import JOBS, NODES, PODS
 from service.kubernetes_errors import AlreadyExists, Conflict, Forbidden, KubernetesError, NotFound, Refused
@@ -104,11 +103,12 @@ class KubernetesExecutor:
         launch = LaunchId(tenant, job, number)
         with _reported(launch):
             sighting = self._cache.sighting(launch)
-            if sighting.job is not None:
-                if not has_ended(sighting.job):
-                    self._delete_job(sighting.job)
+            if not execution_of(sighting, self._clock()).alive:
                 return
-            self._delete_pods([pod for pod in sighting.pods if not is_terminal(pod)])
+            if sighting.job is not None:  # its pods go first, then the Job
+                self._delete_job(sighting.job)
+            else:
+                self._delete_pods(sighting.pods)
 
     def forget(self, tenant: str, job: str, number: int) -> None:
         if self.observe(tenant, job, number).alive:
@@ -118,7 +118,8 @@ class KubernetesExecutor:
             sighting = self._cache.sighting(launch)
             if sighting.job is not None:  # pods and Secret go with it
                 self._delete_job(sighting.job)
-            self._delete_pods(sighting.pods)
+            else:
+                self._delete_pods(sighting.pods)
         self._refusals.pop(launch, None)
 
     def read_log(self, tenant: str, job: str, number: int, offset: int) -> bytes | None:
@@ -174,7 +175,7 @@ class KubernetesExecutor:
             self._cache.write_job(deleted)
 
     def _delete_pods(self, pods: Iterable[Object]) -> None:
-        """Of no Job: those of a Job go with it."""
+        """Of no Job; those of a Job go with it."""
         for pod in pods:
             metadata = metadata_of(pod)
             if metadata.get("deletionTimestamp"):

@@ -147,8 +147,8 @@ class Mirror(Generic[Group]):
                         if group is not None:
                             changed(group)
             except Unavailable as error:  # what happens meanwhile is told to the next watch
-                log.info("the watch broke off; going on from there", resource=self._resource.plural, problem=str(error))
-                self._stopped.wait(random.uniform(0, _FIRST_WAIT_S))
+                if not self._stopped.wait(random.uniform(0, _FIRST_WAIT_S)):
+                    log.info("a watch broke off and goes on", resource=self._resource.plural, problem=str(error))
             finally:
                 with self._lock:
                     self._watch, self._heard = None, time.monotonic()

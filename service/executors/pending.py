@@ -97,7 +97,8 @@ def why_not_running(pod: Object, events: Sequence[Object], now: datetime) -> Pen
 
 def _image_trouble(pod: Object, waiting: Object) -> Pending:
     image = pod["spec"]["containers"][0]["image"]
-    words = sentence(waiting.get("message") or waiting["reason"])
+    told = waiting.get("message") or waiting["reason"]
+    words = sentence(told.rpartition("ErrImagePull: ")[2].replace(f'"{image}"', "it"))
     return Pending(v1.STATE_REASON_IMAGE_PULL, f"The image {image} cannot be had ({waiting['reason']}): {words}")
 
 

@@ -64,7 +64,7 @@ def execution_of(sighting: Sighting, now: datetime) -> Execution:
         return ABSENT
     if living is not None and sighting.node_lost and is_overdue(sighting, now):
         return _placed(end_by_loss(living, now), living)
-    if job is not None and is_suspended(job) and not has_ended(job):
+    if job is not None and _is_held(job):
         return replace(_pending(why_suspended(job)), suspended=not is_queued(job))
     if living is not None:
         return _placed(_of_living(living, sighting.events, now), living)
@@ -74,6 +74,17 @@ def execution_of(sighting: Sighting, now: datetime) -> Execution:
         return end_by_job(job)
     # Its pod is yet to come. One that was deleted and has ended is not the end: its Job has yet to say what follows.
     return _pending(NOTHING_SPECIAL if pod is not None else why_no_pod(sighting.events))
+
+
+def _is_held(job: Object) -> bool:
+    """Whether it is suspended and may still come to something.
+
+    A running trainer that is suspended saves a checkpoint and exits with a code of its own, and by that its Job has failed.
+    Until somebody lets it go on, that is all the same a job which is held back by hand.
+    """
+    if not is_suspended(job) or condition(job, "Complete") is not None:
+        return False
+    return not (is_queued(job) and has_ended(job))
 
 
 def _of_living(pod: Object, events: Sequence[Object], now: datetime) -> Execution:
@@ -90,10 +101,11 @@ def _placed(execution: Execution, pod: Object) -> Execution:
     """With what the pod tells of its place and beginning."""
     scheduled = condition(pod, "PodScheduled") or {}
     state = container_state(pod, "running") or container_state(pod, "terminated") or {}
+    started = time_of(state.get("startedAt"))
     return replace(
         execution,
         scheduled_time=time_of(scheduled.get("lastTransitionTime")),
-        started_time=time_of(state.get("startedAt")),
+        started_time=started if started is not None and started.timestamp() > 0 else None,  # 1970: it never ran
         node=pod["spec"].get("nodeName") or "",
     )
 

@@ -1,0 +1,3 @@
+module loramill.dev/standin
+
+go 1.24
