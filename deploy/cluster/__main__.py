@@ -19,6 +19,12 @@ app = typer.Typer(
 console = Console(soft_wrap=True)
 
 
+@app.callback()
+def before_every_command() -> None:
+    """A local cluster: Kubernetes and S3 on this machine."""
+    requirements.check()
+
+
 @app.command()
 def up() -> None:
     """Starts the cluster, or says that it runs."""
@@ -69,8 +75,7 @@ def advertise_gpus() -> None:
 
 def main() -> None:
     try:
-        requirements.check()
-        app(standalone_mode=True)
+        app()
     except ClusterError as error:
         Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", highlight=False)
         raise SystemExit(1) from None

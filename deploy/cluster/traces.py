@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.cluster import cgroups, containerd, kubelet, network, processes
@@ -15,7 +14,9 @@ from deploy.cluster.errors import ClusterError
 from deploy.cluster.node import NODE1, NODES
 from deploy.cluster.paths import BUILD, STATE
 
-_SHIM = "containerd-shim-runc-v2"
+_PROGRAMS = frozenset(
+    ("kubernetes", "containerd", "containerd-shim-runc-v2", "versitygw", "ceph-mon", "ceph-osd", "radosgw", "nsenter")
+)
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _POD_LOGS = Path("/var/log/containers")
 
@@ -23,8 +24,7 @@ _POD_LOGS = Path("/var/log/containers")
 def find() -> list[str]:
     """Everything that is there of the cluster, in words; nothing after `remove`. The caches stay and are none of it."""
     return [
-        *(f"process {process.pid} ({process.name})" for process in processes.all_recorded() if process.is_alive()),
-        *(f"process {pid} (container shim)" for pid in _shims()),
+        *(f"process {pid} ({name})" for pid, name in sorted(_processes().items())),
         *(f"mount {point}" for point in _mounts()),
         *(f"cgroup {folder}" for node in NODES for folder in cgroups.existing(node.cgroup)),
         *(f"folder {folder}" for folder in (STATE, BUILD, *(node.images for node in NODES[1:])) if folder.exists()),
@@ -50,9 +50,7 @@ def remove() -> None:
     for node in NODES:
         containerd.remove_containers(node)
         cgroups.delete(node.cgroup)
-    for process in processes.all_recorded():
-        process.signal(signal.SIGKILL)
-    for pid in _shims():
+    for pid in _processes():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     _remove_files(stray_files)
@@ -73,14 +71,16 @@ def _remove_files(stray_files: list[Path]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _shims() -> Iterator[int]:
-    """Processes that hold a container of ours: their command names the socket of our containerd."""
-    sockets = {str(node.socket) for node in NODES}
+def _processes() -> dict[int, str]:
+    """Names of the cluster's processes by id. Their commands tell them: not each may have come to be recorded."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (folder / "cmdline").read_text().split("\0")
-            if words[0].endswith(_SHIM) and sockets & set(words):
-                yield int(folder.name)
+            program = Path(words[0]).name
+            if program in _PROGRAMS and any(f"{STATE}/" in word for word in words):
+                found[int(folder.name)] = words[1] if program == "kubernetes" else program
+    return found
 
 
 def _mounts() -> list[str]:

@@ -20,6 +20,7 @@ from deploy.cluster import (
     packages,
     pause,
     processes,
+    service,
     traces,
     versity,
 )
@@ -42,6 +43,7 @@ def up(console: Console) -> None:
     steps = Steps(console)
     steps.in_order(MADE_ONCE)
     built = images.build(steps)
+    references = {image.target: image.reference for image in built}
     if is_up():
         console.print("The cluster runs already.")
     else:
@@ -50,7 +52,8 @@ def up(console: Console) -> None:
         [
             ("images on the nodes", partial(import_images, built)),
             ("GPUs advertised", kubelet.advertise_gpus),
-            ("cluster.json", partial(description.write, images={image.target: image.reference for image in built})),
+            ("service", partial(service.install, references, ceph.store())),
+            ("cluster.json", partial(description.write, images=references, service=service.described(ceph.store()))),
         ]
     )
     steps.total()
@@ -58,7 +61,8 @@ def up(console: Console) -> None:
 
 def is_up() -> bool:
     """Whether an earlier `up` came to its end and all that it started runs."""
-    return description.FILE.exists() and all(process.is_alive() for process in processes.all_recorded())
+    started = processes.all_recorded()
+    return description.FILE.exists() and bool(started) and all(process.is_alive() for process in started)
 
 
 def start(steps: Steps, built: Sequence[images.Image]) -> None:
