@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from loramill import v1
-from service.executors import Execution, ExecutionState
+from service.executors import ABSENT, Execution, ExecutionState
 from service.facts import JobFacts, LaunchFacts
 from service.job import is_terminal, training_job
 from service.times import to_timestamp
@@ -19,6 +19,10 @@ NOW = START + 20 * SECOND
 RUNNING = Execution(ExecutionState.RUNNING)
 KILLED = Execution(ExecutionState.EXITED, 137, end_time=NOW)
 BASE = JobFacts(TENANT, JOB, v1.CreateRecord(job_id=JOB, create_time=to_timestamp(START), warnings=["Mind this."]))
+HELD = Execution(ExecutionState.PENDING, reason=v1.STATE_REASON_SUSPENDED, message="Suspended by hand.", suspended=True)
+REFUSED = Execution(ExecutionState.ABSENT, reason=v1.STATE_REASON_QUOTA, message="A quota is used up.")
+UNSCHEDULABLE = Execution(ExecutionState.PENDING, reason=v1.STATE_REASON_UNSCHEDULABLE, message="No node fits.")
+LOST = Execution(ExecutionState.EXITED, None, "Its node went away.", NOW, v1.STATE_REASON_NODE_LOST)
 CANCEL = v1.CancelIntent(create_time=to_timestamp(NOW))
 
 
@@ -71,6 +75,20 @@ def job(*launches: LaunchFacts, cancel: v1.CancelIntent | None = None, outcome: 
         (job(launch(end=end(v1.EXIT_CODE_STORAGE)), launch(2)), "LAUNCHING STORAGE", "Launch 2 is being started"),
         (job(launch(end=end(v1.EXIT_CODE_BUG)), launch(2)), "LAUNCHING STARTING", "Launch 1: Its word."),
         (job(launch(execution=KILLED), launch(2, claim=claim())), "RUNNING PREPARING", "begun"),
+        # Why it does not run goes before how the one before it ended, and before what its run has said.
+        (job(launch(execution=UNSCHEDULABLE)), "LAUNCHING UNSCHEDULABLE", "No node fits."),
+        (job(launch(execution=REFUSED)), "LAUNCHING QUOTA", "quota"),
+        (job(launch(execution=KILLED), launch(2, execution=UNSCHEDULABLE)), "LAUNCHING UNSCHEDULABLE", "No node"),
+        (job(launch(execution=HELD)), "LAUNCHING SUSPENDED", "by hand"),
+        (job(launch(claim=claim(), execution=HELD)), "LAUNCHING SUSPENDED", "by hand"),
+        (
+            job(launch(claim=claim(), execution=HELD, end=end(v1.EXIT_CODE_PREEMPTED))),
+            "LAUNCHING SUSPENDED",
+            "by hand",
+        ),
+        (job(launch(execution=HELD), cancel=CANCEL), "CANCELLING CANCELLED_BY_USER", "being stopped"),
+        (job(launch(claim=claim(), execution=LOST)), "LAUNCHING NODE_LOST", "Its node went away. Launch 2 follows"),
+        (job(launch(claim=claim(), execution=LOST), launch(2)), "LAUNCHING NODE_LOST", "Launch 1: Its node"),
         (
             job(
                 launch(claim=claim()),
@@ -98,6 +116,15 @@ def test_state_reason_and_sentence(facts: JobFacts, expected: str, says: str) ->
 )
 def test_places_in_the_queue(position: int | None, says: str) -> None:
     assert says.lower() in training_job(BASE, NOW, position).state_message.lower()
+
+
+def test_an_end_that_the_service_saw_is_told_when_the_executor_has_forgotten_it() -> None:
+    seen_end = v1.LaunchEnd(message="Its node went away.", create_time=to_timestamp(NOW))
+    first, second = training_job(
+        job(launch(execution=ABSENT, seen_end=seen_end), launch(2, execution=KILLED)), NOW
+    ).launches
+    assert (first.message, first.end_time, first.HasField("exit_code")) == (seen_end.message, to_timestamp(NOW), False)
+    assert (second.exit_code, second.end_time) == (137, to_timestamp(NOW))
 
 
 def test_fields_come_from_the_newest_that_has_them() -> None:

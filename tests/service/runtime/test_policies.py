@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from loramill import v1
 from service.admission import Place, admitted, in_order
-from service.causes import CLAIM_LIMIT, Cause, Retry, cause_of, causes_of, describe_exit
+from service.causes import CLAIM_LIMIT, Cause, Retry, cause_of, causes_of, describe_exit, end_seen_of
 from service.executors import ABSENT, Execution, ExecutionState
 from service.facts import JobFacts, LaunchFacts
 from service.outcome import decide_outcome
@@ -23,6 +24,10 @@ SECOND = timedelta(seconds=1)
 
 def exited(code: int | None, after: timedelta = 10 * SECOND) -> Execution:
     return Execution(ExecutionState.EXITED, code, end_time=START + after)
+
+
+def ended_by(reason: v1.StateReason.ValueType, code: int | None = 137) -> Execution:
+    return Execution(ExecutionState.EXITED, code, "From outside.", START + 10 * SECOND, reason)
 
 
 def launch(
@@ -90,6 +95,46 @@ def test_how_a_launch_ended(facts: LaunchFacts, age: timedelta, expected: int | 
     cause = cause_of(facts, START + age)
     assert (cause.reason if cause is not None else None) == expected
     assert cause is None or cause.message
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "retry"),
+    [
+        (launch(ended_by(v1.STATE_REASON_PREEMPTED)), v1.STATE_REASON_PREEMPTED, Retry.FREE),
+        (launch(ended_by(v1.STATE_REASON_NODE_LOST, None)), v1.STATE_REASON_NODE_LOST, Retry.FREE),
+        (launch(ended_by(v1.STATE_REASON_EVICTED, 2)), v1.STATE_REASON_EVICTED, Retry.COUNTED),
+        (launch(ended_by(v1.STATE_REASON_OUT_OF_MEMORY)), v1.STATE_REASON_OUT_OF_MEMORY, Retry.NEVER),
+        (
+            launch(ended_by(v1.STATE_REASON_DEADLINE_EXCEEDED), claimed=True),
+            v1.STATE_REASON_DEADLINE_EXCEEDED,
+            Retry.NEVER,
+        ),
+        # It never trained: waiting may take any time.
+        (launch(ended_by(v1.STATE_REASON_DEADLINE_EXCEEDED, None)), v1.STATE_REASON_DEADLINE_EXCEEDED, Retry.FREE),
+        # A run's own word goes before all of it.
+        (launch(ended_by(v1.STATE_REASON_EVICTED), claimed=True, end=64), v1.STATE_REASON_USER_ERROR, Retry.NEVER),
+    ],
+)
+def test_what_ends_a_launch_from_outside(facts: LaunchFacts, reason: v1.StateReason.ValueType, retry: Retry) -> None:
+    cause = cause_of(facts, START + 20 * SECOND)
+    assert cause is not None
+    assert (cause.reason, cause.retry) == (reason, retry)
+    assert cause.message == ("Its word." if facts.end is not None else "From outside.")
+
+
+@pytest.mark.parametrize(
+    "execution", [exited(137), exited(None), exited(64), ended_by(v1.STATE_REASON_NODE_LOST, None), ended_by(20)]
+)
+def test_what_is_recorded_of_an_end_means_the_same_when_the_executor_has_forgotten_it(execution: Execution) -> None:
+    seen = launch(execution, claimed=True)
+    forgotten = replace(seen, execution=ABSENT, seen_end=end_seen_of(execution, START))
+    assert cause_of(forgotten, START + 99 * CLAIM_LIMIT) == cause_of(seen, START + 20 * SECOND)
+
+
+def test_an_executor_that_knows_why_it_cannot_begin_is_not_given_up() -> None:
+    refused = Execution(ExecutionState.ABSENT, reason=v1.STATE_REASON_QUOTA, message="No room.")
+    assert cause_of(launch(refused), START + 99 * CLAIM_LIMIT) is None
+    assert cause_of(launch(refused, claimed=True), START + 2 * SECOND) is not None
 
 
 def test_a_launch_recorded_before_the_service_began_gets_its_full_time_to_be_started() -> None:
