@@ -7,15 +7,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.cluster import go_builds, image_sizes, kubelet, packages, requirements, traces
+from deploy.cluster import image_sizes, kubelet, packages, requirements, traces
 from deploy.cluster import images as built_images
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.steps import Steps
+from deploy.cluster.up import build as build_parts
 from deploy.cluster.up import up as bring_up
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="A local cluster: Kubernetes and S3 on this machine."
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 console = Console(soft_wrap=True)
 
 
@@ -41,8 +40,7 @@ def down() -> None:
 @app.command()
 def build() -> None:
     """Makes what the cluster is made of, and starts nothing."""
-    packages.install()
-    go_builds.build()
+    build_parts(Steps(console))
 
 
 @app.command()
@@ -64,7 +62,7 @@ def images(
 def status() -> None:
     """Lists all that is there of the cluster."""
     for trace in traces.find() or ["Nothing of the cluster is there."]:
-        console.print(trace, highlight=False)
+        console.print(trace, markup=False, highlight=False)
 
 
 @app.command()
@@ -77,7 +75,7 @@ def main() -> None:
     try:
         app()
     except ClusterError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[red]error:[/red] {error}", highlight=False)
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
         raise SystemExit(1) from None
 
 

@@ -59,6 +59,12 @@ def up(console: Console) -> None:
     steps.total()
 
 
+def build(steps: Steps) -> Sequence[images.Image]:
+    """Makes what the caches lack; starts nothing."""
+    steps.in_order(MADE_ONCE)
+    return images.build(steps)
+
+
 def is_up() -> bool:
     """Whether an earlier `up` came to its end and all that it started runs."""
     started = processes.all_recorded()
