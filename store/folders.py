@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from store.key_rules import is_key
 from store.object_store import ObjectInfo
@@ -33,7 +33,7 @@ def opened(root: Path, parts: Sequence[str], create: bool = False) -> Iterator[l
         yield chain
 
 
-def open_file(name: str, folder: int) -> BinaryIO:
+def open_file(name: str, folder: int) -> BufferedReader:
     """The regular file `name` in `folder`, open for reading; anything else counts as missing (FileNotFoundError)."""
     try:
         descriptor = os.open(name, _FILE, dir_fd=folder)

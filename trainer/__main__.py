@@ -1,4 +1,4 @@
-"""`python -m trainer ASSIGNMENT_URI` does one assignment; `python -m trainer TOOL …` works on the files of adapters."""
+"""`python -m trainer ASSIGNMENT_URI` does one assignment; `python -m trainer TOOL …` works on files of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job trains on and with, fetched from the store and verified: base model and dataset."""
+"""What a job trains on and with, fetched from the store and verified: dataset and the adapter to go on from."""
 
 from __future__ import annotations
 
@@ -20,30 +20,6 @@ def read_manifest(uri: str) -> v1.FileManifest:
     if manifest is None:
         raise UserError(f"There is nothing at {uri}; it may have been deleted since the job was accepted.")
     return manifest
-
-
-def fetch_base(assignment: v1.Assignment, work: Path) -> Path:
-    """Copies the base model's files into `work`, each digest checked; returns their folder."""
-    store = open_store(assignment.base_model_uri)
-    manifest = read_record(store, "manifest.json", v1.FileManifest)
-    if manifest is None:
-        raise UserError(f"The base model {assignment.base_model.name} is not in the store; import it again.")
-    if manifest_digest(manifest.files) != assignment.base_model.digest:
-        raise UserError(
-            f"The base model {assignment.base_model.name} is another than the one this job was accepted with."
-        )
-    for file in manifest.files:
-        path = work / file.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            store.fetch(file.path, path)
-        except NotFound as error:
-            raise UserError(
-                f"The base model {assignment.base_model.name} lacks {file.path}; import it again."
-            ) from error
-        if sha256_of(path) != file.sha256:
-            raise UserError(f"{file.path} of {assignment.base_model.name} is damaged in the store; import it again.")
-    return work
 
 
 def fetch_initial_adapter(assignment: v1.Assignment, work: Path) -> Path | None:

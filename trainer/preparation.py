@@ -14,6 +14,7 @@ from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.adapters.beginning import Beginning, begin_anew, begin_from
 from trainer.adapters.targets import layers_of
 from trainer.arena import Arena
+from trainer.base_files import BaseFolder, fetch_base
 from trainer.cache import Cache
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading, read_dataset
@@ -21,7 +22,6 @@ from trainer.data.images import Decoder
 from trainer.data.order import Order
 from trainer.embeddings import Words
 from trainer.families.base import Base
-from trainer.families.registry import load_base
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.matching import matched
 from trainer.formats.reading import read_adapter
@@ -31,7 +31,6 @@ from trainer.materials import (
     blob_fetcher,
     component_digest,
     dataset_files,
-    fetch_base,
     fetch_initial_adapter,
     read_manifest,
 )
@@ -83,11 +82,14 @@ class Preparation:
             log.warning(warning)
         return reading
 
-    def load_base(self, device: torch.device, dtype: torch.dtype) -> Base:
-        """The base model, fetched and loaded; raises UserError where it cannot be trained on."""
+    def fetch_base(self, bases: Path | None) -> BaseFolder:
+        """The base model's files; raises UserError where the store has not what the job was accepted with."""
         assignment = self.record.assignment
-        self.reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {assignment.base_model.name}")
-        return load_base(self.config.family, fetch_base(assignment, self.work / "base"), device, dtype)
+        name = assignment.base_model.name
+        self.reporter.phase(v1.PHASE_LOADING_MODEL, f"fetching {name}")
+        folder = fetch_base(assignment, self.work / "base", bases)
+        self.reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {name} from {folder.source}")
+        return folder
 
     def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
         """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.

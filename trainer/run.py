@@ -25,6 +25,7 @@ from trainer.data.images import Decoder
 from trainer.errors import DeadlineExceeded, OutOfMemory, StorageFailed
 from trainer.events import RunEvents
 from trainer.families.base import Base
+from trainer.families.registry import load_base
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.metadata import Provenance
 from trainer.loop import Training, train
@@ -120,12 +121,14 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
     precision = config.optimization.precision or ("bf16" if device.type == "cuda" else "fp32")
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     reading = preparation.read_data()
-    base = preparation.load_base(device, dtype)
+    folder = preparation.fetch_base(settings.bases)
+    base = load_base(config.family, folder.path, device, dtype)
     fingerprint = numeric_fingerprint(device, dtype)
     training, adapter, cut = preparation.training(base, reading, fingerprint)
     log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
 
     start, trained_seconds, changed = _resume(training, record, fingerprint)
+    warnings = [*reading.warnings, *folder.warnings, *cut, *changed]
     reporter.length(start, training.steps, trained_seconds)
     events = RunEvents(
         config=config,
@@ -136,7 +139,7 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         saver=_saver(preparation, reading, base, training, adapter),
         arena=training.arena,
         base=base,
-        story=Story(config, reading, warnings=[*reading.warnings, *cut, *changed], fingerprint=fingerprint),
+        story=Story(config, reading, warnings, fingerprint),
         steps=training.steps,
         checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
         fingerprint=fingerprint,

@@ -14,6 +14,7 @@ class TrainerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LORAMILL_TRAINER_", env_ignore_empty=True, frozen=True)
 
     work_dir: Path | None = Field(None, description="Scratch folder for downloads; a temporary one if unset.")
+    bases: Path | None = Field(None, description="Folder of base models on this node, by digest; none if unset.")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics; none if unset.")
     metrics_address: str = Field("127.0.0.1", description="Address of Prometheus metrics.")
     device: str | None = Field(None, description="torch device; the first GPU if there is one, else the CPU.")

@@ -40,7 +40,7 @@ class Moment:
 MOMENTS = {
     "fetching": Moment(FileStore, "fetch", call=3),
     "fetching the base": Moment(preparation, "fetch_base", call=1),
-    "loading": Moment(preparation, "load_base", call=1),
+    "loading": Moment(run, "load_base", call=1),
     "encoding": Moment(preparation, "encode_examples", call=1),
     "looking for a checkpoint": Moment(run.checkpoint, "choose", call=1),
     "previews before training": Moment(events, "draw_previews", call=1),

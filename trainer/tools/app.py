@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from store import StoreError
 from trainer.config import Targets
 from trainer.errors import StorageFailed, TrainerError, UserError
 from trainer.tools.options import UNBOUNDED, Format, Limits, Precision, weighted
@@ -18,7 +19,7 @@ from trainer.tools.options import UNBOUNDED, Format, Limits, Precision, weighted
 TRACEBACK_VARIABLE = "LORAMILL_TRACEBACK"
 
 app = typer.Typer(
-    help="Works on the files of adapters. Given the URI of an assignment, does that assignment instead.",
+    help="Works on the files of adapters and base models. Given the URI of an assignment, does that assignment instead.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -157,6 +158,22 @@ def prove_adapters() -> None:
     tool()
 
 
+@app.command()
+def fill_bases(
+    into: Annotated[Path, typer.Option(help="The node's folder, as LORAMILL_TRAINER_BASES names it to trainers.")],
+    base_uri: Annotated[
+        list[str],
+        typer.Option(
+            metavar="URI", help="Where a base model's files lie, such as s3://bucket/_shared/bases/ID/files/."
+        ),
+    ],
+) -> None:
+    """Bring base models from the store to this node, so that trainers need not fetch them."""
+    from trainer.fill_bases import fill_bases as tool
+
+    tool(into, base_uri)
+
+
 def _limits(rank: int | None, conv_rank: int | None, keep: float | None) -> Limits | None:
     """None where nothing is to be reduced."""
     if rank is None and conv_rank is None and keep is None:
@@ -175,6 +192,9 @@ def run_tool(arguments: list[str]) -> int:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)
         return int(error.exit_code)
+    except StoreError as error:
+        print(f"Error: The object store could not be used: {error}.", file=sys.stderr)
+        return int(StorageFailed.exit_code)
     except OSError as error:
         print(f"Error: The system refused to read or write: {error}.", file=sys.stderr)
         return int(StorageFailed.exit_code)
