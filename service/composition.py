@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from service.adapters import Adapters
 from service.audit import Audit
 from service.auth.refusals import Refusals
 from service.bases import SHAPES_ID, Bases
+from service.collecting import CollectorCounts, collecting
 from service.datasets import Datasets
 from service.direct_uploads import DirectUploads
 from service.errors import InvalidRequest, ResourceExists
@@ -59,6 +60,7 @@ class _Parts:
     reconciler: Reconciler
     following: Following
     servicers: Servicers
+    collecting: AbstractAsyncContextManager[None]
 
 
 @asynccontextmanager
@@ -82,6 +84,7 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
             )
         )
         reconciling = await stack.enter_async_context(_reconciling(parts.reconciler, platform))
+        await stack.enter_async_context(parts.collecting)
         yield Service(f"{platform.host}:{port}", metrics_port, platform.store, reconciling)
 
 
@@ -123,7 +126,10 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
         ),
         BaseModelServicer(bases),
     )
-    return _Parts(bases, jobs, reconciler, following, servicers)
+    collector = collecting(
+        store, jobs, datasets, adapters, platform.retention, CollectorCounts(registry), platform.leads
+    )
+    return _Parts(bases, jobs, reconciler, following, servicers, collector)
 
 
 def _import_shapes(bases: Bases, folder: Path) -> None:

@@ -14,6 +14,7 @@ from service.credential_settings import TrainerCredentialSettings
 from service.direct_transfers import DirectTransferSettings
 from service.operator_model import OperatorModel
 from service.pod_settings import PodSettings
+from service.retention import Retention
 from service.settings import Unusable
 
 _LARGEST = 1 << 20
@@ -33,6 +34,7 @@ class Configuration(OperatorModel):
     authentication: Authentication = Authentication()
     tls: Tls | None = None
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
+    retention: Retention = Retention()
 
 
 def read_configuration(path: Path) -> Configuration:

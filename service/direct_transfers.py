@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from service.errors import Refused
+from service.operator_model import OperatorModel
 from store.address_probe import probe_addresses
 from store.addresses import Addressable, Addresses
 from store.object_store import ObjectStore
@@ -19,10 +20,8 @@ REASON = "NO_DIRECT_TRANSFERS"
 """Of the error that says to use the service's own streams."""
 
 
-class DirectTransferSettings(BaseModel):
+class DirectTransferSettings(OperatorModel):
     """As the operator configures it; `false` alone turns it off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(True, description="give out addresses, if the store has any")
     public_endpoint: str | None = Field(

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.keys import DatasetKeys, JobKeys
+from service.operator_model import OperatorModel
 from store.object_store import ObjectInfo
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -43,10 +44,8 @@ class Kind(StrEnum):
     PROBE = "probe"
 
 
-class Retention(BaseModel):
+class Retention(OperatorModel):
     """The operator's lifetimes. ISO 8601 durations such as `P7D`, or seconds; `null` keeps for ever."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(True, description="remove what is over")
     dry_run: bool = Field(False, description="only log what would be removed")

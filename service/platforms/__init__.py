@@ -13,6 +13,7 @@ from service.compute_classes import ComputeClasses
 from service.direct_transfers import DirectTransfers
 from service.executors import Executor
 from service.interceptors import Identify
+from service.retention import Retention
 from store.object_store import ObjectStore
 
 Changed = Callable[[str, str], None]
@@ -48,3 +49,5 @@ class Platform:
     """Folder for unfinished uploads and imports."""
     direct: DirectTransfers | None
     """How callers send and fetch contents straight to and from the store; None where they cannot."""
+    retention: Retention
+    """How long what is kept is kept."""

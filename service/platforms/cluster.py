@@ -62,6 +62,7 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
             health_port=settings.health_port,
             staging=emptied(settings.data / "staging"),
             direct=_direct(configuration, store),
+            retention=configuration.retention,
         )
     finally:
         lease.release()

@@ -15,6 +15,7 @@ from service.executors.local import LocalExecutor
 from service.lease import FileLease
 from service.platforms import Platform
 from service.platforms.opening import emptied, opened
+from service.retention import Retention
 from service.settings import Settings, Unusable
 
 HOST = "127.0.0.1"
@@ -40,6 +41,7 @@ def local_platform(settings: Settings, executor: Executor | None = None) -> Iter
             health_port=None,
             staging=emptied(settings.data / "staging"),
             direct=None,
+            retention=Retention(enabled=False),  # a folder of one's own is one's own to tidy
         )
 
 
