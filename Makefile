@@ -5,12 +5,19 @@ BIN := .venv/bin
 PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos
 PROTOS := $(wildcard protos/loramill/v1/*.proto)
 GROUP_FLAGS := --group store --group service --group trainer --group dev
+BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
+BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: demo test check cluster cluster-down install lock protos generate shapes clean
+.PHONY: demo test check images cluster cluster-down install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
 	$(BIN)/python deploy/examples/demo/demo.py
+
+# Builds the images loramill-service and loramill-trainer, with docker or buildah (docs/container-images.md).
+images:
+	$(BUILDER) build $(BASE_ARGUMENT) --target service --tag loramill-service .
+	$(BUILDER) build $(BASE_ARGUMENT) --target trainer --tag loramill-trainer .
 
 # Brings up Kubernetes with two nodes and two S3 servers on this machine; needs root (docs/cluster.md).
 cluster: install
