@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
@@ -14,22 +14,22 @@ from deploy.cluster.images import Image
 _MB = 1e6
 
 
-def tell(console: Console, images: Sequence[Image]) -> None:
-    """Prints a table of the layers of each image. Compressing gigabytes of libraries takes minutes."""
-    layers = {layer.digest: layer.size for image in images for layer in LAYOUT.layers(image.digest)}
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        compressed = dict(zip(layers, pool.map(LAYOUT.compressed_size, layers), strict=True))
+def tell(console: Console, images: Iterable[Image]) -> None:
+    """Prints a table of the layers of each image. Compressing a trainer's gigabytes takes minutes."""
     for image in images:
-        digests = [layer.digest for layer in LAYOUT.layers(image.digest)]
-        table = Table("layer", "MB", "MB compressed", title=image.repository, show_footer=True)
-        for digest in digests:
-            table.add_row(
-                digest.removeprefix("sha256:")[:12], _megabytes(layers[digest]), _megabytes(compressed[digest])
-            )
-        for column, size in zip(table.columns[1:], (layers, compressed), strict=True):
-            column.justify = "right"
-            column.footer = _megabytes(sum(size[digest] for digest in digests))
-        console.print(table)
+        console.print(_table(image))
+
+
+def _table(image: Image) -> Table:
+    layers = LAYOUT.layers(image.digest)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        compressed = list(pool.map(LAYOUT.compressed_size, (layer.digest for layer in layers)))
+    table = Table("layer", title=image.repository, show_footer=True)
+    table.add_column("MB", _megabytes(sum(layer.size for layer in layers)), justify="right")
+    table.add_column("MB compressed", _megabytes(sum(compressed)), justify="right")
+    for layer, size in zip(layers, compressed, strict=True):
+        table.add_row(layer.digest.removeprefix("sha256:")[:12], _megabytes(layer.size), _megabytes(size))
+    return table
 
 
 def _megabytes(size: int) -> str:
