@@ -20,7 +20,7 @@ from service import keys
 from service.audit import Audit
 from service.base_files import BaseFiles, folder_of, inspect
 from service.caller import Caller
-from service.errors import InvalidRequest, ResourceExists, ResourceNotFound, Violation, invalid
+from service.errors import Interrupted, InvalidRequest, ResourceExists, ResourceNotFound, Violation, invalid
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
 from store.digests import manifest_digest, sha256_of
@@ -118,8 +118,18 @@ class Bases:
                 except AlreadyExists:  # the claim binds the id to one content, so it is the same
                     continue
             put_record(self.store, base_keys.manifest, manifest)
+            self._check_stored(base_keys, manifest)
             put_record(self.store, base_keys.record, v1.BaseModelRecord(base_model=claimed))
         return self.get(base_id(model.name))
+
+    def _check_stored(self, base_keys: keys.BaseKeys, manifest: v1.FileManifest) -> None:
+        """What an import that failed long ago had stored may have been collected while this one counted on it."""
+        wanted = {base_keys.claim, base_keys.manifest, *(base_keys.files + file.path for file in manifest.files)}
+        if not wanted <= {entry.key for entry in self.store.list(base_keys.root)}:
+            name = keys.base_name(base_keys.base)
+            raise Interrupted(
+                f"An earlier import of {name} was being cleared away at the same moment; import it again."
+            )
 
     def _claim(self, model: v1.BaseModel) -> v1.BaseModel:
         """Binds the id to this content; the base model as it was first claimed. Raises ResourceExists for another content."""

@@ -9,7 +9,12 @@ import grpc
 import pytest
 
 from loramill import v1
+from service.audit import Audit
+from service.bases import Bases
+from service.caller import Caller
+from service.errors import Interrupted
 from service.keys import BaseKeys
+from store.files import FileStore
 from tests.service.api.api import Answer, Api, error_of
 from tests.service.api.tiny_base import TEXT_ENCODER, UNET, VAE, write_base, write_safetensors
 
@@ -180,3 +185,28 @@ async def test_other_addresses_are_refused(api: Api, source: str) -> None:
 async def test_the_built_in_name_is_reserved(api: Api) -> None:
     answer = await refused(api, write_base(api.models / "own-shapes"), "shapes")
     assert answer.reasons == {"base_model_id": "RESERVED"}
+
+
+class Collected(FileStore):
+    """Loses, once, what an earlier import had stored, just when the next one has counted on it."""
+
+    lost = False
+
+    def put_new(self, key: str, content: bytes | Path) -> None:
+        super().put_new(key, content)
+        if key == BaseKeys("mine").manifest and not self.lost:
+            self.lost = True
+            self.delete(BaseKeys("mine").claim)
+
+
+async def test_an_import_that_lost_what_it_counted_on_says_so_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "staging").mkdir()
+    folder = write_base(tmp_path / "models/mine")
+    store = Collected(tmp_path / "store")
+    bases = Bases(store, Audit(store), [tmp_path / "models"], tmp_path / "staging")
+    caller = Caller("local", "test", "/test", "call")
+    request = v1.ImportBaseModelRequest(base_model_id="mine", source_uri=folder.as_uri())
+    with pytest.raises(Interrupted, match="import it again"):
+        bases.import_(caller, request)
+    assert bases.find("mine") is None
+    assert bases.import_(caller, request) == bases.get("mine")
