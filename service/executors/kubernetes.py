@@ -78,9 +78,10 @@ class KubernetesExecutor:
     def launch(self, tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
         launch = LaunchId(tenant, job, number)
         try:
+            compute_class = self._class_of(assignment)
             # Before the Job: its pod then finds the Secret when it gets there.
             credentials = self._keeper.issue(launch, assignment)
-            made = self._make_job(TrainerLaunch(launch, assignment, assignment_uri), self._class_of(assignment))
+            made = self._make_job(TrainerLaunch(launch, assignment, assignment_uri), compute_class)
             self._keeper.put(launch, credentials, made)
         except (ExecutorError, KubernetesError, StoreError, ValueError) as error:
             self._remember(launch, _why(error))

@@ -159,7 +159,11 @@ class FakeCluster:
 
     def start_pod(self, job_name: str) -> Object:
         """As the Job controller does it."""
-        job = self.all(JOBS)[job_name]
+        with self.lock:
+            return self._start_pod(self.all(JOBS)[job_name])
+
+    def _start_pod(self, job: Object) -> Object:
+        job_name = job["metadata"]["name"]
         self.pods_started.append(job_name)
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job_name, "uid": job["metadata"]["uid"]}
         labels = {**job["spec"]["template"]["metadata"]["labels"], "batch.kubernetes.io/job-name": job_name}
