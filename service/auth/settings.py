@@ -51,9 +51,7 @@ class OidcIssuer(_Frozen):
 
     issuer: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="claim `iss`, to the letter")
     audience: Annotated[str, Field(min_length=1, max_length=500)] = Field(description="one of claim `aud`")
-    keys_file: Path | None = Field(
-        None, description="the provider's keys, a JWKS (RFC 7517); read again when it changes"
-    )
+    keys_file: Path | None = Field(None, description="the provider's keys, a JWKS (RFC 7517)")
     keys_url: Annotated[str, AfterValidator(_keys_url)] | None = Field(
         None, description="where the provider serves them"
     )

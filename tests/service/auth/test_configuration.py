@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from service.auth.authenticator import Authenticator, authenticator
@@ -97,6 +99,12 @@ def test_what_may_not_be_served_is_said_at_once_with_the_remedy(
 def test_what_is_no_setting_is_refused(model: type, fault: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(model).validate_python(fault)
+
+
+def test_the_example_of_the_documentation_can_be_used() -> None:
+    page = (Path(__file__).parents[3] / "docs/authentication.md").read_text()
+    example = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    check("0.0.0.0", example["authentication"], example["tls"], *example["tenants"])
 
 
 def test_where_nobody_can_prove_who_they_are_only_loopback_is_known() -> None:
