@@ -13,6 +13,7 @@ from store.object_store import (
     UnsuitableStore,
 )
 from store.open import open_store
+from store.patience import be_patient
 from store.uris import split_uri
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "UnsuitableStore",
+    "be_patient",
     "open_store",
     "split_uri",
 ]

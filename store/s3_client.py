@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -13,11 +13,15 @@ from botocore import exceptions as boto_errors
 from botocore.config import Config
 
 from store.object_store import AccessRefused, NotFound, StoreError, StoreUnavailable, UnsuitableStore
+from store.patience import patience
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from store.s3_sessions import SessionKeys
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
@@ -47,6 +51,13 @@ _REMEDIES = {
     "ExpiredToken": "renew the credentials",
     "PermanentRedirect": "set AWS_DEFAULT_REGION to the bucket's region",
 }
+
+_WITHOUT_KEYS = (
+    boto_errors.NoCredentialsError,
+    boto_errors.PartialCredentialsError,
+    boto_errors.CredentialRetrievalError,
+)
+_GIVE_KEYS = "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or correct the file that AWS_CONFIG_FILE names"
 
 
 def make_client(
@@ -94,7 +105,13 @@ def code_of(error: Exception) -> str:
 
 def is_transient(error: Exception) -> bool:
     """Whether asking again may help."""
-    return is_unanswered(error) or code_of(error) in _CONFLICTS | _BUSY
+    return is_unanswered(error) or code_of(error) in _CONFLICTS | _BUSY or _has_no_credentials(error)
+
+
+def _has_no_credentials(error: Exception) -> bool:
+    """Whether credentials that are renewed by somebody else are out of date: botocore has no class of its own for that."""
+    outdated = type(error) is RuntimeError and "credentials are still expired" in str(error)
+    return outdated or isinstance(error, boto_errors.CredentialRetrievalError)
 
 
 def is_unanswered(error: Exception) -> bool:
@@ -105,13 +122,16 @@ def is_unanswered(error: Exception) -> bool:
     return isinstance(error, lost) and not isinstance(error, boto_errors.SSLError)
 
 
-retrying = stamina.RetryingCaller(attempts=10, timeout=90.0, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5).on(
-    is_transient
-)
-"""Sends a request again after errors that may pass, with growing, jittered pauses.
+def retrying(request: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Sends a request again after errors that may pass, with growing, jittered pauses, for as long as `store.patience` says.
 
-Each retry is logged with the arguments of what is retried: contents must not be among them.
-"""
+    Each retry is logged with the arguments of what is retried: contents must not be among them.
+    """
+    allowed = patience()
+    caller = stamina.RetryingCaller(
+        attempts=allowed.attempts, timeout=allowed.seconds, wait_initial=0.1, wait_max=5.0, wait_jitter=0.5
+    )
+    return caller(is_transient, request, *arguments, **options)
 
 
 def is_missing(error: Exception, client: S3Client, bucket: str, key: str) -> bool:
@@ -138,6 +158,10 @@ def reported(uri: str) -> Iterator[None]:
         yield
     except (boto_errors.ClientError, boto_errors.BotoCoreError) as error:
         raise _translated(error, uri) from error
+    except RuntimeError as error:
+        if not _has_no_credentials(error):
+            raise
+        raise StoreUnavailable(f"{uri} could not be used: the credentials have expired and were not renewed") from error
 
 
 def _translated(error: boto_errors.ClientError | boto_errors.BotoCoreError, uri: str) -> StoreError:
@@ -146,9 +170,9 @@ def _translated(error: boto_errors.ClientError | boto_errors.BotoCoreError, uri:
         return NotFound(f"{uri} does not exist")
     if isinstance(error, boto_errors.ClientError) and _is_unsupported(error):
         return UnsuitableStore(f"{uri} lies in a store that does not support what was asked of it: {error}")
-    remedy = f"; {_REMEDIES[code]}" if code in _REMEDIES else ""
+    remedy = _GIVE_KEYS if isinstance(error, _WITHOUT_KEYS) else _REMEDIES.get(code, "")
     kind = AccessRefused if code in _REFUSED else StoreUnavailable
-    return kind(f"{uri} could not be used: {error}{remedy}")
+    return kind(f"{uri} could not be used: {error}{'; ' * bool(remedy)}{remedy}")
 
 
 def _status_of(error: boto_errors.ClientError) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import structlog
 
 from loramill import v1
-from store import StoreError, open_store, split_uri
+from store import StoreError, be_patient, open_store, split_uri
 from store.records import read_record
 from trainer.errors import Cancelled, OutOfMemory, Preempted, StorageFailed, Superseded, TrainerError, UserError
 from trainer.logs import LogLines, set_up_logging
 from trainer.progress import Reporter
 from trainer.record import RunRecord
 from trainer.settings import TrainerSettings
-from trainer.stopping import Stopped, StopSignal
+from trainer.stopping import STOPPING_SECONDS, Stopped, StopSignal
 
 log = structlog.get_logger()
 
@@ -42,6 +42,7 @@ def _as_trainer_error(error: Exception) -> TrainerError:
 
 def _stopped_early(record: RunRecord) -> TrainerError:
     """What it means that the process was told to stop before there was anything to keep."""
+    be_patient(STOPPING_SECONDS)
     if record.cancel_requested():
         return Cancelled("The job was cancelled before this run's first step.")
     return Preempted("The trainer was told to stop before this run's first step.")
@@ -84,6 +85,7 @@ def do_assignment(uri: str, stop: StopSignal) -> int:
     try:
         with stop.interrupting():
             settings = TrainerSettings()
+            be_patient(settings.store_seconds)
             record = RunRecord(_read_assignment(uri))
             ended = record.ended()
             if ended is not None:

@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from loramill import v1
+from store import be_patient
 from trainer import checkpoint
 from trainer.arena import Arena
 from trainer.config import TrainConfig
@@ -24,7 +25,7 @@ from trainer.outputs import FINAL, Output, Report, Saver, picture, png
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
 from trainer.record import RunRecord, now
-from trainer.stopping import Stopped, StopSignal
+from trainer.stopping import STOPPING_SECONDS, Stopped, StopSignal
 from trainer.story import Story, read_metrics, write_report
 
 log = structlog.get_logger()
@@ -123,6 +124,7 @@ class RunEvents:
 
     def _stopped(self, step: int, trained_seconds: float) -> NoReturn:
         """SIGTERM: whatever comes next, the work so far is kept."""
+        be_patient(STOPPING_SECONDS)
         if self.record.cancel_requested():
             self.save_partial(step)
             raise Cancelled(f"The job was cancelled at step {step} of {self.steps}; a partial adapter is saved.")

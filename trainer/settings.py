@@ -19,4 +19,9 @@ class TrainerSettings(BaseSettings):
     metrics_address: str = Field("127.0.0.1", description="Address of Prometheus metrics.")
     device: str | None = Field(None, description="torch device; the first GPU if there is one, else the CPU.")
     threads: int | None = Field(None, ge=1, description="CPU threads of torch; its own choice if unset.")
+    store_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="Seconds for which a store that does not answer is asked again before the run gives up.",
+    )
     report_seconds: float = Field(1.0, gt=0, description="Seconds between reports of progress.")

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPPING_SECONDS = 10.0
+"""How long a store that does not answer is asked again by a process that was told to stop: some are killed after 15."""
+
 
 class Stopped(BaseException):
     """The process was told to stop. No Exception, so that nothing on its way takes it for a failure and goes on."""
