@@ -15,6 +15,7 @@ from deploy.cluster.paths import CACHE
 
 KUBERNETES_VERSION = "v1.34.4"
 VERSITYGW_VERSION = "v1.8.0"
+COREDNS_VERSION = "v1.12.1"
 
 _MODULE = Path(__file__).with_name("kubernetes")
 _VERSION = "k8s.io/component-base/version"
@@ -41,7 +42,8 @@ KUBERNETES = Program(
 )
 PAUSE = Program("pause", "./pause", sources=(_MODULE / "go.mod", _MODULE / "pause" / "main.go"))
 VERSITYGW = Program("versitygw", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW_VERSION}")
-PROGRAMS = (KUBERNETES, PAUSE, VERSITYGW)
+COREDNS = Program("coredns", f"github.com/coredns/coredns@{COREDNS_VERSION}")
+PROGRAMS = (KUBERNETES, PAUSE, VERSITYGW, COREDNS)
 
 
 def binary(program: Program) -> Path:

@@ -14,6 +14,7 @@ from deploy.cluster.certificates import certificate_file, key_file, kubeconfig_f
 from deploy.cluster.control_plane import kubectl
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.go_builds import KUBERNETES, binary
+from deploy.cluster.network import DNS_ADDRESS
 from deploy.cluster.node import NODES, Node
 from deploy.cluster.paths import CA
 
@@ -23,7 +24,6 @@ DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _READY_SECONDS = 90
 _CONDITIONS = '{range .status.conditions[*]}{.type}={.status}{" "}{end}'
 _READY = "Ready=True"
-_DNS_ADDRESS = "10.96.0.10"
 
 
 def refuse_another() -> None:
@@ -108,7 +108,7 @@ def _configuration(node: Node) -> dict[str, object]:
         "cgroupRoot": node.cgroup,
         "failCgroupV1": False,
         "failSwapOn": False,
-        "clusterDNS": [_DNS_ADDRESS],
+        "clusterDNS": [DNS_ADDRESS],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
         "podLogsDir": str(node.folder / "logs"),

@@ -21,6 +21,7 @@ ADDRESSES = ("172.30.0.1", "172.30.0.2")
 MAIN_ADDRESS = ADDRESSES[0]
 SERVICE_NETWORK = "10.96.0.0/16"
 API_SERVICE_ADDRESS = "10.96.0.1"
+DNS_ADDRESS = "10.96.0.10"
 SERVICE_ADDRESS = "10.96.50.51"
 """Of the installed service, so that its certificate can name it."""
 

@@ -15,7 +15,7 @@ from deploy.cluster.node import NODE1, NODES
 from deploy.cluster.paths import BUILD, STATE
 
 _PROGRAMS = frozenset(
-    ("kubernetes", "containerd", "containerd-shim-runc-v2", "versitygw", "ceph-mon", "ceph-osd", "radosgw", "nsenter")
+    ("kubernetes", "coredns", "containerd", "containerd-shim-runc-v2", "versitygw", "ceph-mon", "ceph-osd", "radosgw")
 )
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _POD_LOGS = Path("/var/log/containers")

@@ -13,6 +13,7 @@ from deploy.cluster import (
     containerd,
     control_plane,
     description,
+    dns,
     go_builds,
     images,
     kubelet,
@@ -89,7 +90,7 @@ def start(steps: Steps, built: Sequence[images.Image]) -> None:
             ("Ceph", ceph.start),
         ]
     )
-    steps.in_order([("nodes ready", start_nodes)])
+    steps.in_order([("names", dns.start), ("nodes ready", start_nodes)])
 
 
 def start_containers(built: Sequence[images.Image]) -> None:
