@@ -56,14 +56,15 @@ class Client:
         It connects with the first call, so that only that can find the service Unreachable. Raises CredentialsError for what
         cannot be read, and for a token that would be sent to another machine without TLS.
         """
-        self._calls = Calls(address_or_default(address), credentials or Credentials.from_environment())
+        credentials = credentials or Credentials.from_environment()
+        self._calls = Calls(address_or_default(address), credentials)
         self._patience = patience or Patience()
         self._sleep = sleep
         self._training = TrainingServiceStub(self._calls.channel)
         self._datasets = DatasetServiceStub(self._calls.channel)
         self._adapters = AdapterServiceStub(self._calls.channel)
         self._bases = BaseModelServiceStub(self._calls.channel)
-        self._direct = Direct(self._calls, self._datasets, self._adapters)
+        self._direct = Direct(self._calls, self._datasets, self._adapters, credentials.ca)
 
     @property
     def address(self) -> str:

@@ -1,7 +1,8 @@
 """Files that go straight to the object store and come straight from it, over HTTP, where the service gives out addresses.
 
 Where it does not, or the store cannot be reached from here, the same bytes go through the service instead: then the methods
-say None, and a client does not ask again. Certificates are checked against the system's, and those in SSL_CERT_FILE.
+say None, and a client does not ask again. The store's certificate may be signed by an authority of the system's
+(SSL_CERT_FILE), or by the one that the service's own is trusted by.
 """
 
 from __future__ import annotations
@@ -56,10 +57,14 @@ class _Refused(Exception):
 class Direct:
     """Transfers by addresses. Threads may share it."""
 
-    def __init__(self, calls: Calls, datasets: DatasetServiceStub, adapters: AdapterServiceStub) -> None:
+    def __init__(
+        self, calls: Calls, datasets: DatasetServiceStub, adapters: AdapterServiceStub, ca: Path | None = None
+    ) -> None:
+        """`ca` is a PEM file of further authorities."""
         self._calls = calls
         self._datasets = datasets
         self._adapters = adapters
+        self._ca = ca
         self._off = threading.Event()
 
     def upload(self, dataset: str, file: v1.DatasetFile, path: Path) -> v1.DatasetFile | None:
@@ -193,9 +198,10 @@ class Direct:
 
     @cached_property
     def _pool(self) -> urllib3.PoolManager:
-        return urllib3.PoolManager(
-            maxsize=_CONNECTIONS, timeout=_TIMEOUT, retries=False, ssl_context=ssl.create_default_context()
-        )
+        context = ssl.create_default_context()
+        if self._ca is not None:
+            context.load_verify_locations(self._ca)
+        return urllib3.PoolManager(maxsize=_CONNECTIONS, timeout=_TIMEOUT, retries=False, ssl_context=context)
 
 
 def _attempts() -> Iterable[stamina.Attempt]:

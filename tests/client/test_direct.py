@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ import stamina
 
 from loramill import errors, v1
 from loramill.client import Client
-from loramill.direct import SMALLEST
+from loramill.direct import SMALLEST, Direct
 from loramill.folder import LocalFile
 from tests.client.fake_service import FakeService
 from tests.client.fake_store import FakeStore
+from tests.service.auth.authority import Authority
 
 CONTENT = os.urandom(16 * SMALLEST)
 CREATE_URLS, CREATE_URL, DOWNLOAD = v1.CreateUploadUrlsRequest, v1.CreateDownloadUrlRequest, v1.DownloadAdapterRequest
@@ -169,3 +171,38 @@ def test_what_the_store_gives_is_checked(
     service.state.adapters[adapter][1][file.file_name] = content
     with pytest.raises(errors.DownloadError, match=problem):
         client.download_adapter(adapter, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority("A company")
+
+
+@pytest.fixture
+def encrypted(service: FakeService, authority: Authority, tmp_path: Path) -> Iterator[FakeStore]:
+    """A store whose certificate only the company's own authority signs."""
+    pair, chain = authority.server(), tmp_path / "chain.pem"
+    chain.write_bytes(pair.certificate + pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    service.state.store = FakeStore(context)
+    yield service.state.store
+    service.state.store.stop()
+
+
+def test_a_companys_own_authority_is_trusted_where_it_is_named(
+    service: FakeService, encrypted: FakeStore, authority: Authority, file: LocalFile, tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(authority.certificate)
+    with Client(service.address) as client:
+        client._direct = Direct(client._calls, client._datasets, client._adapters, ca)
+        assert uploaded(service, client, file) == CONTENT
+    assert [method for method, _, _ in encrypted.requests] == ["PUT"]
+
+
+def test_a_store_that_nobody_vouches_for_is_sent_nothing(
+    service: FakeService, client: Client, encrypted: FakeStore, file: LocalFile
+) -> None:
+    assert uploaded(service, client, file) == CONTENT
+    assert encrypted.requests == []

@@ -45,8 +45,14 @@ class S3Server:
 @cache
 def server(name: str) -> S3Server:
     """Raises FileNotFoundError where no cluster is up."""
+    return S3Server(name=name, **described("s3")[name])
+
+
+def described(part: str) -> dict[str, Any]:
+    """What the cluster says of its servers, by name: `s3`, or `s3_tls` for their other addresses."""
     description = Path(os.environ.get("LORAMILL_CLUSTER", "build/cluster/cluster.json"))
-    return S3Server(name=name, **json.loads(description.read_text())["s3"][name])
+    found: dict[str, Any] = json.loads(description.read_text())[part]
+    return found
 
 
 def new_bucket(client: S3Client) -> str:
