@@ -48,21 +48,22 @@ def fetch_base(assignment: v1.Assignment, work: Path, bases: Path | None = None)
     manifest = read_base_manifest(store, model.name)
     if manifest.digest != model.digest:
         raise UserError(f"The base model {model.name} is another than the one this job was accepted with.")
-    is_here = bases is not None and (bases / model.digest).is_dir()
+    here = bases.absolute() if bases is not None and (bases / model.digest).is_dir() else None
     problems: list[str] = []
     for file in manifest.files:
         path = work / file.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        problem = problem_of(bases, model.digest, file) if bases is not None and is_here else "is not there"
-        if not problem and bases is not None:
-            path.symlink_to(bases / model.digest / file.path)
-            continue
-        problems.append(f"{file.path} {problem}")
-        fetch_file(store, file, path, model.name)
-    if not is_here:
+        problem = problem_of(here, model.digest, file) if here is not None else ""
+        if here is None or problem:
+            fetch_file(store, file, path, model.name)
+        else:
+            path.symlink_to(here / model.digest / file.path)
+        if problem:
+            problems.append(f"{file.path} {problem}")
+    if here is None:
         return BaseFolder(work, "the store", ())
     if problems:
-        return BaseFolder(work, "this node and the store", (_warning(bases, model.name, manifest, problems),))
+        return BaseFolder(work, "this node and the store", (_warning(here, model.name, manifest, problems),))
     return BaseFolder(work, "this node", ())
 
 
@@ -102,7 +103,7 @@ def problem_of(bases: Path, digest: str, file: v1.DatasetFile) -> str:
     return "" if found == file.sha256 else "has another SHA-256"
 
 
-def _warning(bases: Path | None, name: str, manifest: v1.FileManifest, problems: list[str]) -> str:
+def _warning(bases: Path, name: str, manifest: v1.FileManifest, problems: list[str]) -> str:
     warning = (
         f"{len(problems)} of {len(manifest.files)} files of {name} in this node's folder {bases} are not as they should be "
         f"and were fetched from the store; {problems[0]}. Fill the folder again."
