@@ -95,7 +95,7 @@ def _executor(configuration: Configuration, api: KubernetesApi, store: ObjectSto
 def _credentials(configuration: Configuration, store: ObjectStore) -> CredentialSource:
     try:
         source = credential_source(configuration.trainer_credentials, store.uri)
-        source.check(store)
+        source.check(store, {grant.tenant for grant in configuration.tenants})
         return source
     except StoreError as error:
         raise Unusable(f"Trainers cannot be given credentials of the store: {error}") from error
