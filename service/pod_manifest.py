@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from service.kubernetes_names import CONTAINER
+from service.kubernetes_syntax import cpus_of
 from service.pod_settings import ImageBases
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ def _environment(compute_class: ComputeClass, pod: PodSettings) -> dict[str, str
     values = {
         "LORAMILL_TRAINER_WORK_DIR": WORK_FOLDER,
         "LORAMILL_TRAINER_DEVICE": "" if compute_class.gpus else "cpu",
+        # Else as many threads as the node has processors would share what the container may use of them.
+        "OMP_NUM_THREADS": str(math.ceil(cpus_of(compute_class.cpu))),
         "LORAMILL_TRAINER_BASES": BASES_FOLDER if pod.base_models is not None else "",
         "AWS_CONFIG_FILE": f"{CREDENTIALS_FOLDER}/{CREDENTIALS_CONFIG}" if pod.mount_credentials else "",
         "AWS_ENDPOINT_URL_S3": pod.s3.endpoint_url or "",
