@@ -23,7 +23,7 @@ def probe_sessions(open_store: Callable[[Grants], ObjectStore], store: ObjectSto
     try:
         for key in used[::2]:
             store.put_new(key, b"there")
-        session = open_store(Grants(read=(own,), write=(own,), delete=(own,)))
+        session = open_store(Grants(read=(own,), write=(own,), change=(own,)))
         lacking = list(_lacking(session, own))
         exceeding = list(_exceeding(session, other))
     finally:

@@ -7,7 +7,7 @@ trainer takes up refreshed credentials by itself, and needs nothing from us but 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -58,8 +58,8 @@ class CredentialSource(Protocol):
         """
         ...
 
-    def check(self, store: ObjectStore) -> None:
-        """Finds out, when the service starts, whether trainers get the rights that they are meant to have.
+    def check(self, store: ObjectStore, tenants: Iterable[str]) -> None:
+        """Finds out, when the service starts, whether these tenants' trainers get the rights that they are meant to have.
 
         Raises UnsuitableStore, StoreUnavailable.
         """
@@ -101,9 +101,10 @@ class RoleSessions:
         keys = self._session(f"loramill-{job}-{number}", grants)
         return TrainerCredentials(_files(_document(keys)), keys.expire_time)
 
-    def check(self, store: ObjectStore) -> None:
+    def check(self, store: ObjectStore, tenants: Iterable[str]) -> None:
         try:
-            session_policy(largest_grants(self._store_uri), *self._place())
+            for tenant in tenants:
+                session_policy(largest_grants(self._store_uri, tenant), *self._place())
         except ValueError as error:
             raise UnsuitableStore(f"{self._store_uri} cannot be granted to trainers: {error}") from error
         probe_sessions(lambda grants: self._session("loramill-probe", grants).store(self._store_uri), store)
@@ -125,7 +126,7 @@ class PodIdentity:
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:  # noqa: ARG002
         return TrainerCredentials({}, None)
 
-    def check(self, store: ObjectStore) -> None:
+    def check(self, store: ObjectStore, tenants: Iterable[str]) -> None:  # noqa: ARG002
         _warn(store)
 
 
@@ -142,7 +143,7 @@ class SharedKey:
     def issue(self, tenant: str, job: str, number: int, assignment: v1.Assignment) -> TrainerCredentials:  # noqa: ARG002
         return TrainerCredentials(_files(self._document()), None)
 
-    def check(self, store: ObjectStore) -> None:
+    def check(self, store: ObjectStore, tenants: Iterable[str]) -> None:  # noqa: ARG002
         _warn(store)
 
     def _document(self) -> dict[str, object]:

@@ -31,6 +31,8 @@ MAX_POLICY_CHARACTERS = 2048
 _PATTERN_SIGNS = re.compile(r"[*?$]")
 """Signs that mean something else in a policy than themselves."""
 
+_WRITING = ["s3:PutObject", "s3:AbortMultipartUpload"]
+
 
 @dataclass(frozen=True)
 class Grants:
@@ -40,10 +42,11 @@ class Grants:
     """Objects below may be read, and listed."""
     write: tuple[str, ...]
     """Objects below may be created and replaced."""
-    delete: tuple[str, ...]
+    change: tuple[str, ...]
+    """Objects below may be created, replaced and deleted."""
 
     def __post_init__(self) -> None:
-        for prefix in (*self.read, *self.write, *self.delete):
+        for prefix in (*self.read, *self.write, *self.change):
             check_key(prefix.removesuffix("/"))
             if not prefix.endswith("/") or _PATTERN_SIGNS.search(prefix):
                 raise ValueError(f"{prefix!r} cannot be granted: expected a folder of keys without '*', '?' and '$'.")
@@ -65,16 +68,16 @@ def grants_of(store_uri: str, tenant: str, job: str, number: int, assignment: v1
     read = [job_keys.root, keys.dataset(dataset).root, BaseKeys(base).files, keys.caches]
     if assignment.initial_adapter_uri:
         read.append(_adapter_folder(store_uri, keys, assignment.initial_adapter_uri))
-    return Grants(read=tuple(read), write=(own, job_keys.line, keys.caches), delete=(own, keys.caches))
+    return Grants(read=tuple(read), write=(job_keys.line,), change=(own, keys.caches))
 
 
-def largest_grants(store_uri: str) -> Grants:
-    """What a launch needs at most, with the longest names there can be: whether its policy can be rendered at all."""
-    name, an_id, number = "x" * 63, "0" * 16, 9999
-    adapter = TenantKeys(name).job(an_id).run(number).adapters_prefix
+def largest_grants(store_uri: str, tenant: str) -> Grants:
+    """What a launch of the tenant needs at most, with the longest names there can be of all else."""
+    an_id, number = "0" * 16, 9999
+    adapter = TenantKeys(tenant).job(an_id).run(number).adapters_prefix
     assignment = v1.Assignment(initial_adapter_uri=f"{store_uri}{adapter}{'0' * 7}/adapter.safetensors")
-    assignment.spec.base_model, assignment.spec.dataset.dataset = base_name(name), dataset_name(an_id)
-    return grants_of(store_uri, name, an_id, number, assignment)
+    assignment.spec.base_model, assignment.spec.dataset.dataset = base_name("x" * 63), dataset_name(an_id)
+    return grants_of(store_uri, tenant, an_id, number, assignment)
 
 
 def _adapter_folder(store_uri: str, keys: TenantKeys, uri: str) -> str:
@@ -103,8 +106,8 @@ def session_policy(grants: Grants, bucket: str, root: str, partition: str = "aws
         "Version": "2012-10-17",
         "Statement": [
             allow(["s3:GetObject"], grants.read),
-            allow(["s3:PutObject", "s3:AbortMultipartUpload"], grants.write),
-            allow(["s3:DeleteObject"], grants.delete),
+            allow(_WRITING, grants.write),
+            allow([*_WRITING, "s3:DeleteObject"], grants.change),
             {
                 "Effect": "Allow",
                 "Action": ["s3:ListBucket"],
