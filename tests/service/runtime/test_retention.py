@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -133,3 +135,11 @@ def test_lifetimes_that_are_too_short_to_be_safe_are_refused(wrong: dict[str, ob
 def test_lifetimes_are_written_as_iso_8601_and_null_keeps() -> None:
     read = Retention.model_validate({"checkpoints": "P14D", "jobs": "P1Y", "caches": None})
     assert (read.checkpoints, read.jobs, read.caches) == (14 * DAY, 365 * DAY, None)
+
+
+def test_the_page_for_operators_has_every_field_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*?\| `(\w+)` \|", Path("docs/retention.md").read_text(), re.MULTILINE))
+    written = {field: None if default == "null" else default for field, default in rows.items()}
+    shown = Retention.model_validate(written)
+    assert shown == Retention()
+    assert rows.keys() == Retention.model_fields.keys() - {"enabled", "dry_run", "interval", "removals_per_second"}
