@@ -43,7 +43,7 @@ class Pods:
     def run(self, target: str, **container: list[str]) -> Ended:
         name = next(self._names)
         self._kubectl("apply", "-f", "-", text=json.dumps(_pod(name, self._images[target], container)))
-        state = eventually(f"the end of {container} in {target}", lambda: self._terminated(name), seconds=180)
+        state = eventually(f"the end of {container} in {target}", lambda: self._terminated(name), seconds=240)
         return Ended(state["exitCode"], self._kubectl("logs", name))
 
     def _terminated(self, name: str) -> Object | None:
