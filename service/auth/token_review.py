@@ -25,7 +25,7 @@ Review = Callable[[str, Sequence[str]], Mapping[str, Any]]
 """The `status` of a TokenReview of (token, audiences), whose form is the API's. May raise KubernetesError."""
 
 LET_IN_S = 60.0
-"""Seconds for which a good answer counts, and never beyond the token's own end."""
+"""Seconds for which a good answer counts; the token's own end is looked at before."""
 TURNED_AWAY_S = 5.0
 """Seconds for which a bad one does: a token may be made a moment before the API server's cache knows its account."""
 
@@ -90,7 +90,7 @@ class TokenReviews:
             raise NotAvailable(sentence, "AUTHENTICATION_UNAVAILABLE") from error
         answer = identity_of(status, self._audience, claims.expires)
         lifetime = LET_IN_S if isinstance(answer, Identity) else TURNED_AWAY_S
-        self._answers[digest] = (min(self._clock() + lifetime, claims.expires), answer)
+        self._answers[digest] = (self._clock() + lifetime, answer)
         if len(self._answers) > _REMEMBERED:
             self._answers.popitem(last=False)
         return _answered(answer)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +13,12 @@ import grpc
 import pytest
 from cryptography import x509
 
+from service.auth.authenticator import Authenticator, authenticator
 from service.auth.mtls import certificate_identity
-from service.auth.settings import Authentication, ServiceAccounts, Tls
+from service.auth.settings import Authentication, Grant, ServiceAccounts, Tls
 from service.auth.tls import listeners, server_credentials
 from service.errors import NotIdentified
+from service.interceptors import Call
 from service.settings import Unusable
 from tests.service.auth.authority import Authority, Pair
 
@@ -48,6 +52,32 @@ def test_an_identity_ends_with_its_certificate() -> None:
     pem = AUTHORITY.issue("robot", ends=timedelta(hours=1)).certificate
     end = x509.load_pem_x509_certificate(pem).not_valid_after_utc
     assert certificate_identity(pem).expires == end.timestamp()
+
+
+class _Shown:
+    """What the authenticator sees of a call over a connection that a certificate has opened."""
+
+    def __init__(self, pem: bytes) -> None:
+        self._pem = pem
+
+    def invocation_metadata(self) -> tuple:
+        return ()
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"x509_pem_cert": [self._pem]}
+
+
+async def test_a_connection_that_outlives_its_certificate_is_refused(tmp_path: Path) -> None:
+    tls = Tls(certificate=tmp_path, key=tmp_path, client_ca=tmp_path)
+    grant = Grant(tenant="team", role="viewer", certificate="cn:robot")
+    identify = authenticator(Authentication(), tls, [grant], None)
+    assert isinstance(identify, Authenticator)
+    pem = AUTHORITY.issue("robot", ends=timedelta(hours=1)).certificate
+    call = Call("/loramill.v1.TrainingService/ListTrainingJobs", "id", None, _Shown(pem))  # type: ignore[arg-type]
+    assert await identify(call)
+    later = replace(identify, clock=lambda: time.time() + 3601)
+    with pytest.raises(NotIdentified, match="expired"):
+        await later(call)
 
 
 def write(folder: Path, pair: Pair) -> Tls:

@@ -202,8 +202,12 @@ async def test_health_is_open_to_everybody(service: Guarded) -> None:
 
 
 async def test_no_token_is_ever_written(
-    service: Guarded, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    service: Guarded,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("service.auth.refusals.BETWEEN_LINES_S", 0.0)  # every line is written
     caplog.set_level(logging.DEBUG)
     tokens = [
         service.provider.token(jti="canary"),
