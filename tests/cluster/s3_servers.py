@@ -42,17 +42,27 @@ class S3Server:
         }
 
 
+@dataclass(frozen=True)
+class TlsServer:
+    """The same server with TLS; its certificates are of an authority that no machine knows."""
+
+    endpoint: str
+    ca: str
+    """File with the authority's certificate."""
+
+
 @cache
 def server(name: str) -> S3Server:
     """Raises FileNotFoundError where no cluster is up."""
-    return S3Server(name=name, **described("s3")[name])
+    return S3Server(name=name, **_description()["s3"][name])
 
 
-def described(part: str) -> dict[str, Any]:
-    """What the cluster says of its servers, by name: `s3`, or `s3_tls` for their other addresses."""
-    description = Path(os.environ.get("LORAMILL_CLUSTER", "build/cluster/cluster.json"))
-    found: dict[str, Any] = json.loads(description.read_text())[part]
-    return found
+def tls_server(name: str) -> TlsServer:
+    return TlsServer(**_description()["s3_tls"][name])
+
+
+def _description() -> Any:
+    return json.loads(Path(os.environ["LORAMILL_CLUSTER"]).read_text())
 
 
 def new_bucket(client: S3Client) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from store import AlreadyExists, ObjectStore
+from store import AlreadyExists, ObjectStore, StoreUnavailable
 from store.probe import probe
 from store.s3 import S3Store
 from tests.cluster import s3_servers
@@ -80,6 +80,20 @@ def test_the_probe_finds_nothing(store: S3Store) -> None:
     store.put_new("tenant/key", b"")
     probe(store)
     assert [found.key for found in store.list()] == ["tenant/key"]
+
+
+def test_a_store_with_certificates_of_its_own_authority(
+    server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    tls = s3_servers.tls_server(server.name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", tls.endpoint)
+    with pytest.raises(StoreUnavailable, match="set AWS_CA_BUNDLE"):
+        S3Store(bucket).put_new("key", b"content")
+    monkeypatch.setenv("AWS_CA_BUNDLE", tls.ca)
+    S3Store(bucket).put_new("key", b"content")
+    assert S3Store(bucket).get("key") == b"content"
 
 
 def test_racers_with_one_large_content_leave_it_whole(in_parts: S3Store, tmp_path: Path) -> None:
