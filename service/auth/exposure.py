@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 
 from service.auth.settings import BEHIND_A_MESH, Authentication, Grant, Tls
+from service.caller import LOCAL_TENANT
 from service.settings import Unusable
 
 
@@ -19,6 +20,13 @@ def check_exposure(host: str, authentication: Authentication, tls: Tls | None, g
 def authenticates(authentication: Authentication, tls: Tls | None) -> bool:
     """Whether there is any way to prove who calls."""
     return authentication.takes_tokens or (tls is not None and tls.client_ca is not None)
+
+
+def tenants_of(authentication: Authentication, tls: Tls | None, grants: Iterable[Grant]) -> tuple[str, ...]:
+    """The tenants that callers can be of."""
+    if not authenticates(authentication, tls):
+        return (LOCAL_TENANT,)
+    return tuple(sorted({grant.tenant for grant in grants}))
 
 
 def _of_address(host: str, authentication: Authentication, tls: Tls | None) -> Iterator[str]:

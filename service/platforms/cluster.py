@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from loramill import v1
 from service.auth.authenticator import authenticator
-from service.auth.exposure import check_exposure
+from service.auth.exposure import check_exposure, tenants_of
 from service.auth.tls import listeners
 from service.auth.token_review import reviews_of
 from service.configuration import Configuration
@@ -51,7 +51,7 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
             following=executor.following,
             leads=lease.held,
             classes=configuration.compute,
-            tenants=tuple(sorted({grant.tenant for grant in configuration.tenants})),
+            tenants=tenants_of(configuration.authentication, configuration.tls, configuration.tenants),
             jobs_at_once=configuration.jobs_at_once,
             look_again=_LOOK_AGAIN,
             identify=authenticator(

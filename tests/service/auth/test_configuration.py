@@ -10,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from service.auth.authenticator import Authenticator, authenticator
-from service.auth.exposure import check_exposure
+from service.auth.exposure import check_exposure, tenants_of
 from service.auth.loopback import identify_loopback
 from service.auth.settings import Authentication, Grant, Tls
 from service.settings import Unusable
@@ -111,3 +111,9 @@ def test_where_nobody_can_prove_who_they_are_only_loopback_is_known() -> None:
     assert authenticator(Authentication(), None, [], None) is identify_loopback
     assert authenticator(Authentication(), Tls.model_validate(TLS), [], None) is identify_loopback
     assert isinstance(authenticator(Authentication(), Tls.model_validate(MTLS), [], None), Authenticator)
+
+
+def test_the_tenants_are_those_that_callers_can_be_of() -> None:
+    grants = [Grant.model_validate({**ACCOUNT_GRANT, "tenant": name}) for name in ("b", "a", "b")]
+    assert tenants_of(Authentication.model_validate(ACCOUNTS), None, grants) == ("a", "b")
+    assert tenants_of(Authentication(), None, grants) == ("local",)
