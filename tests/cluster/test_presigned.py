@@ -253,11 +253,11 @@ def test_a_large_file_passes_by_the_service_whose_memory_does_not_grow(store: S3
 
 def test_callers_may_reach_the_server_at_another_address_than_the_service(server: S3Server, store: S3Store) -> None:
     """At its TLS port, whose certificate is of the cluster's own authority."""
-    public = s3_servers.described("s3_tls")[server.name]
-    pool = urllib3.PoolManager(ca_certs=public["ca"], retries=False)
-    sent = store.addresses(public["endpoint"]).upload("a", len(CONTENT), digest(CONTENT), LIFETIME)
+    public = s3_servers.tls_server(server.name)
+    pool = urllib3.PoolManager(ca_certs=public.ca, retries=False)
+    sent = store.addresses(public.endpoint).upload("a", len(CONTENT), digest(CONTENT), LIFETIME)
     assert pool.request("PUT", sent.url, body=CONTENT, headers=dict(sent.headers)).status == 200
-    fetched = store.addresses(public["endpoint"]).download("a", "a.png", LIFETIME)
+    fetched = store.addresses(public.endpoint).download("a", "a.png", LIFETIME)
     assert pool.request("GET", fetched.url).data == CONTENT
 
 
