@@ -170,7 +170,11 @@ def _translated(error: boto_errors.ClientError | boto_errors.BotoCoreError, uri:
         return NotFound(f"{uri} does not exist")
     if isinstance(error, boto_errors.ClientError) and _is_unsupported(error):
         return UnsuitableStore(f"{uri} lies in a store that does not support what was asked of it: {error}")
-    remedy = _GIVE_KEYS if isinstance(error, _WITHOUT_KEYS) else _REMEDIES.get(code, "")
+    remedy = _REMEDIES.get(code, "")
+    if isinstance(error, _WITHOUT_KEYS):
+        remedy = _GIVE_KEYS
+    elif isinstance(error, boto_errors.SSLError):
+        remedy = "set AWS_CA_BUNDLE to the certificates of the authority that has signed the store's"
     kind = AccessRefused if code in _REFUSED else StoreUnavailable
     return kind(f"{uri} could not be used: {error}{'; ' * bool(remedy)}{remedy}")
 
