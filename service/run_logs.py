@@ -112,13 +112,15 @@ def _works(facts: JobFacts, number: int) -> bool:
 
 
 class _Source:
-    """The next bytes of one launch's log. Chooses its source with the first bytes that it finds."""
+    """The next bytes of one launch's log: live while the executor has it, from then on what the run has stored."""
 
     def __init__(self, store: ObjectStore, executor: Executor, tenant: str, job: str, number: int) -> None:
         self._store, self._executor = store, executor
         self._launch = (tenant, job, number)
         self._prefix = TenantKeys(tenant).job(job).run(number).logs_prefix
         self._offset = 0
+        self._tail = b""
+        """What was read live last: a whole line at least, and what stands behind it."""
         self._chunk = ""
 
     def read(self) -> bytes:
@@ -127,9 +129,10 @@ class _Source:
             content = self._executor.read_log(*self._launch, self._offset)
             if content is not None:
                 self._offset += len(content)
+                self._tail = _last_line(self._tail + content)
                 return content
-            if self._offset:  # it was there and is gone: the job is being deleted
-                return b""
+            if self._offset:
+                return self._stored_behind_tail()
         return self._stored()
 
     def _stored(self) -> bytes:
@@ -138,3 +141,21 @@ class _Source:
             self._chunk = entry.key
             return self._store.get(entry.key)
         return b""
+
+    def _stored_behind_tail(self) -> bytes:
+        """What is stored behind what was read live. Chunks hold whole lines, which carry times: none is like another."""
+        whole, _, begun = self._tail.rpartition(b"\n")
+        if not whole:
+            return self._stored().removeprefix(begun)
+        for entry in self._store.list(self._prefix):
+            _, found, behind = self._store.get(entry.key).partition(whole + b"\n")
+            if found:
+                self._chunk = entry.key
+                return (behind or self._stored()).removeprefix(begun)
+        return b""
+
+
+def _last_line(content: bytes) -> bytes:
+    """From the beginning of the last whole line on."""
+    begin = content.rfind(b"\n", 0, max(0, content.rfind(b"\n"))) + 1
+    return content[begin:][-_LONGEST_LINE:]
