@@ -117,10 +117,11 @@ def test_the_spans_add_up_to_the_time_from_create_to_first_step() -> None:
     ("first", "queued"),
     [
         (launch(end=v1.End(create_time=stamp(50))), {"QUEUED": 2}),
+        (launch(seen_end=v1.LaunchEnd(create_time=stamp(49))), {"QUEUED": 3}),
         (launch(execution=Execution(ExecutionState.EXITED, 137, end_time=at(51))), {"QUEUED": 1}),
         (launch(), {}),
     ],
-    ids=["it said so", "it was seen to", "nobody knows when"],
+    ids=["it said so", "it was seen to, and that is recorded", "it was seen to", "nobody knows when"],
 )
 def test_a_later_launch_is_waited_for_from_the_end_of_the_one_before(
     first: LaunchFacts, queued: dict[str, float]
