@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from service.auth.settings import Authentication, Grant, Tls
 from service.compute_classes import ComputeClasses
@@ -35,6 +35,16 @@ class Configuration(OperatorModel):
     tls: Tls | None = None
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
     retention: Retention = Retention()
+
+    @model_validator(mode="after")
+    def _credentials_reach_pods(self) -> Self:
+        kind = self.trainer_credentials.kind
+        if self.trainers.mount_credentials != (kind != "workload-identity"):
+            raise ValueError(
+                "trainers.mount_credentials must be false where trainer_credentials.kind is workload-identity, else true; "
+                f"it is {str(self.trainers.mount_credentials).lower()} and {kind}"
+            )
+        return self
 
 
 def read_configuration(path: Path) -> Configuration:

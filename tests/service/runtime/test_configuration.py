@@ -57,6 +57,19 @@ def test_every_fault_is_told_with_its_place_and_value(tmp_path: Path) -> None:
         assert part in text
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+def test_credentials_are_mounted_where_there_are_some(tmp_path: Path, mounted: bool) -> None:
+    words = {"acknowledge": "every-trainer-can-read-and-write-every-tenant"}
+    identity = FILE | {"trainer_credentials": {"kind": "workload-identity", **words}}
+    right, wrong = (FILE, identity) if mounted else (identity, FILE)
+    trainers = {"trainers": {**FILE["trainers"], "mount_credentials": mounted}}
+    read_configuration(written(tmp_path, right | trainers))
+    with pytest.raises(
+        Unusable, match=r"trainers\.mount_credentials must be false where .* is workload-identity, else true"
+    ):
+        read_configuration(written(tmp_path, wrong | trainers))
+
+
 def test_no_classes_are_no_cluster(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match=r"compute\.classes"):
         read_configuration(written(tmp_path, FILE | {"compute": {"classes": []}}))
