@@ -6,6 +6,9 @@ work, and a second process of the same launch is gone as quickly.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 import structlog
 
 from loramill import v1
@@ -18,6 +21,9 @@ from trainer.record import RunRecord
 from trainer.settings import TrainerSettings
 from trainer.stopping import STOPPING_SECONDS, Stopped, StopSignal
 
+TERMINATION_LOG = Path("/dev/termination-log")
+"""Where Kubernetes listens for a container's last word (its terminationMessagePath); elsewhere it does not exist."""
+
 log = structlog.get_logger()
 
 
@@ -27,6 +33,13 @@ def _read_assignment(uri: str) -> v1.Assignment:
     if assignment is None:
         raise UserError(f"There is no assignment at {uri}.")
     return assignment
+
+
+def _tell_cluster(sentence: str) -> None:
+    """For a run that cannot write into its record: who started the container then tells callers."""
+    with suppress(OSError):
+        if TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_text(sentence)
 
 
 def _as_trainer_error(error: Exception) -> TrainerError:
@@ -68,13 +81,17 @@ def _work(record: RunRecord, settings: TrainerSettings, lines: LogLines, stop: S
             except Exception as error:
                 problem = _as_trainer_error(error)
                 exit_code, message = problem.exit_code, str(problem)
+                if isinstance(error, StoreError):
+                    be_patient(STOPPING_SECONDS)  # it was waited for long enough
                 unforeseen = None if isinstance(error, TrainerError | StoreError) else error
                 log.error(message, exit_code=int(exit_code), exc_info=unforeseen)
         if exit_code != v1.EXIT_CODE_SUPERSEDED:
             record.end(exit_code, message, step=reporter.step, trained_seconds=reporter.trained_seconds)
     except StoreError as error:
         # Nothing more can be recorded, so the exit code must tell.
-        log.error(f"The run's record could not be written: {error}")
+        unwritten = f"The run's record could not be written: {error}"
+        log.error(unwritten)
+        _tell_cluster(unwritten)
         return v1.EXIT_CODE_STORAGE if exit_code == v1.EXIT_CODE_SUCCESS else exit_code
     return exit_code
 
@@ -98,5 +115,6 @@ def do_assignment(uri: str, stop: StopSignal) -> int:
     except Exception as error:  # noqa: BLE001 (the exit code is all that can be told without a claim)
         problem = _as_trainer_error(error)
         log.error(str(problem))
+        _tell_cluster(str(problem))
         return problem.exit_code
     return _work(record, settings, lines, stop)

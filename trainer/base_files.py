@@ -4,8 +4,8 @@
 <bases>/<digest of the base model>/manifest.json    their FileManifest, written last
 
 The folder is filled by `fill_bases`, is read-only here, and is not trusted: each file is used only if no link leads to it and its
-size and SHA-256 are those of the manifest, whose digest the job was accepted with. Hashing takes a second or so for a gigabyte, much
-less than fetching does, and the file is then in memory for the loading.
+size and SHA-256 are those of the manifest, whose digest the job was accepted with. Hashing takes a second or so for a gigabyte,
+much less than fetching does, and the file is then in memory for the loading.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def end_by_pod(pod: Object, job: Object | None) -> Execution:
         end_time=time_of(when) or _end_of_job(job) or _last_change(pod),
     )
     if exit_code in _OWN_WORDS or status_of(pod).get("phase") == "Succeeded":
-        return execution
+        return replace(execution, message=sentence(ended.get("message", "").strip()))
     if job is not None and _failure(job).get("reason") == "DeadlineExceeded":
         return _by(execution, _past_deadline(job))
     return _by(execution, _why_pod_ended(pod, ended, disruption))

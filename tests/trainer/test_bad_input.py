@@ -14,7 +14,7 @@ from store import ObjectStore, StoreUnavailable
 from store.files import FileStore
 from tests.trainer.jobs import Job, Jobs, small_dataset
 from tests.trainer.tiny_base import tiny_unet
-from trainer import run
+from trainer import assignment, run
 from trainer.__main__ import main
 from trainer.loop import Training
 
@@ -179,9 +179,9 @@ def test_a_store_that_cannot_be_read(jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_store_that_cannot_be_written_any_more(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing can be recorded then; exit code and log are all that can tell."""
+    """Nothing can be recorded then; exit code, log and, in a cluster, the container's last word are all that can tell."""
     job = jobs.new("unwritable", QUICK)
 
     def refuse(*_: object) -> None:
@@ -195,9 +195,13 @@ def test_a_store_that_cannot_be_written_any_more(
         monkeypatch.setattr(FileStore, "put_status", refuse)
 
     monkeypatch.setattr(run.RunRecord, "claim", claim_and_fill_the_disk)
+    listens = tmp_path / "termination-log"
+    listens.touch()
+    monkeypatch.setattr(assignment, "TERMINATION_LOG", listens)
     assert job.run() == v1.EXIT_CODE_STORAGE
     said = capfd.readouterr().err
     assert "no space left" in said
+    assert "no space left" in listens.read_text()
     assert "Traceback" not in said
     assert not (job.run_folder / "end.json").exists()
 
@@ -205,11 +209,17 @@ def test_a_store_that_cannot_be_written_any_more(
 @pytest.mark.parametrize(
     "arguments", [[], ["file:///nowhere/a.json", "b"], ["file:///nowhere/a.json"], ["gopher://x/y"]]
 )
-def test_no_assignment(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_assignment(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listens = tmp_path / "termination-log"
+    listens.touch()
+    monkeypatch.setattr(assignment, "TERMINATION_LOG", listens)
     assert main(arguments) != 0
     said = "".join(capfd.readouterr())
     assert "Traceback" not in said
     assert "Usage" in said or "no assignment" in said or "gopher" in said
+    assert bool(listens.read_text()) == (len(arguments) == 1)
 
 
 def test_a_bug_is_told_as_ours_with_its_traceback(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,20 @@ def test_what_ended_a_pod(change: Callable[[Sighting], Sighting], expected: str,
     assert found.end_time is not None
 
 
+def test_what_the_trainer_said_last_is_passed_on() -> None:
+    """It says so where it cannot write into its record."""
+
+    def told(sighting: Sighting) -> Sighting:
+        ended = ended_by("", code=v1.EXIT_CODE_STORAGE)(sighting)
+        state = ended.pods[0]["status"]["containerStatuses"][0]["state"]["terminated"]
+        state["message"] = "s3://b/k could not be used; correct AWS_ACCESS_KEY_ID\n"
+        return ended
+
+    found = execution("running", told)
+    assert found.exit_code == v1.EXIT_CODE_STORAGE
+    assert found.message == "s3://b/k could not be used; correct AWS_ACCESS_KEY_ID."
+
+
 def test_a_pod_that_the_node_refused_before_it_ran() -> None:
     def refused(sighting: Sighting) -> Sighting:
         pod = copy.deepcopy(sighting.pods[0])
