@@ -62,6 +62,10 @@ class ObjectInfo:
     """When it was written, by the store's clock, in UTC."""
 
 
+LARGE = 32 << 20
+"""Bytes up to which creating is strict in every store: `ObjectStore.put_new`."""
+
+
 class ObjectStore(Protocol):
     """A flat space of objects below one URI. Synchronous, and safe to use from many threads.
 
@@ -81,6 +85,11 @@ class ObjectStore(Protocol):
         Of many that create the same key at once exactly one returns, and the others raise AlreadyExists. One exception:
         a writer whose request got no answer looks at what is there, and counts its own bytes as its own success. Who
         must know that it alone has won puts something into the content that only it can have written.
+
+        A content of more than LARGE bytes may go in parts. Some stores let two writers who complete such an upload at the
+        same moment both return, and keep the later bytes; one who begins after another has returned is refused by all.
+        So whoever creates large objects sees to it that all writers of a key write the same bytes, or that there is only
+        one of them, and lets nothing count before a small object names it (decision 0011).
         """
         ...
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from store.key_rules import check_key, check_prefix, is_key
 from store.local_files import replacing
-from store.object_store import NotFound, ObjectInfo
+from store.object_store import LARGE, NotFound, ObjectInfo
 from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
-PART_SIZE = 32 << 20
-"""Bytes. Larger contents are sent, and fetched, in parts of this size, several at once."""
-
 
 class S3Store:
     """A bucket, or the part of one below a prefix, as an object store.
@@ -36,10 +33,11 @@ class S3Store:
     left behind are invisible; `abort_unfinished`, or a lifecycle rule of the bucket, removes them.
     """
 
-    def __init__(
-        self, bucket: str, prefix: str = "", client: S3Client | None = None, part_size: int = PART_SIZE
-    ) -> None:
-        """`client` comes from `s3_client.make_client`; by default it is configured by AWS's environment variables."""
+    def __init__(self, bucket: str, prefix: str = "", client: S3Client | None = None, part_size: int = LARGE) -> None:
+        """`client` comes from `s3_client.make_client`; by default it is configured by AWS's environment variables.
+
+        What is larger than `part_size` bytes is sent, and fetched, in parts of that size, several at once.
+        """
         prefix = prefix.strip("/")
         if prefix:
             check_key(prefix)
