@@ -8,7 +8,7 @@ GROUP_FLAGS := --group store --group service --group trainer --group dev
 BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: demo test check images cluster cluster-down install lock protos generate shapes clean
+.PHONY: demo test check images cluster cluster-down test-cluster install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
@@ -22,6 +22,11 @@ images:
 # Brings up Kubernetes with two nodes and two S3 servers on this machine; needs root (docs/cluster.md).
 cluster: install
 	$(BIN)/python -m deploy.cluster up
+
+# Passes the tests that need a real cluster and a real store, from inside the cluster's network.
+test-cluster: cluster
+	LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
+		$(BIN)/python -m pytest -n0 tests/cluster
 
 # Removes every trace of it but the caches.
 cluster-down: install

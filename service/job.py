@@ -182,6 +182,7 @@ def _summary(facts: JobFacts, launch: LaunchFacts) -> v1.LaunchSummary:
     summary = v1.LaunchSummary(
         number=launch.number,
         create_time=launch.assignment.create_time,
+        compute_class=launch.assignment.compute_class,
         start_phases=start_phases(facts, launch),
     )
     seen = _seen_end(launch)

@@ -42,7 +42,10 @@ def test_it_ran_as_one_pod_that_got_a_gpu_and_no_token_of_the_cluster(
     installed: Installed, trained: v1.TrainingJob
 ) -> None:
     [job] = installed.objects("jobs", job_id(trained))
-    assert job["status"]["succeeded"] == 1
+    eventually(
+        "the Job to be counted as done",
+        lambda: installed.objects("jobs", job_id(trained))[0]["status"].get("succeeded") == 1,
+    )
     pod = job["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert pod["automountServiceAccountToken"] is False

@@ -153,3 +153,10 @@ def test_fields_come_from_the_newest_that_has_them() -> None:
     assert (second.exit_code, second.message) == (0, "Its word.")
     assert not third.HasField("exit_code")
     assert not third.HasField("end_time")
+
+
+def test_a_launch_tells_the_class_that_it_ran_on() -> None:
+    running = launch()
+    running.assignment.compute_class = "gpu-spot"
+    [summary] = training_job(job(running), NOW).launches
+    assert summary.compute_class == "gpu-spot"
