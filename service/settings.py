@@ -38,7 +38,9 @@ class Settings(BaseSettings):
         False, description="serve this machine alone: folder as store, subprocesses as trainers, loopback"
     )
     config: Path | None = Field(None, description="serve a cluster, as this operator's file (YAML) says")
-    host: str = Field("127.0.0.1", description="address that is served, with --config; without authentication loopback only")
+    host: str = Field(
+        "127.0.0.1", description="address that is served, with --config; without authentication loopback only"
+    )
     port: Port = Field(50051, description="port of gRPC; 0 takes a free one")
     metrics_port: Port = Field(9464, description="port of /metrics; 0 takes a free one")
     health_port: Port = Field(50052, description="port of gRPC's health service without TLS, with --config")
@@ -74,7 +76,9 @@ def read_settings(arguments: Sequence[str]) -> Settings:
     except SettingsError as error:
         raise Unusable(f"The settings cannot be used: {error}.") from error
     if settings.local == (settings.config is not None):
-        raise Unusable("Say where to serve: start with --local for this machine alone, or with --config FILE for a cluster.")
+        raise Unusable(
+            "Say where to serve: start with --local for this machine alone, or with --config FILE for a cluster."
+        )
     return settings
 
 
