@@ -32,7 +32,7 @@ from tests.cluster.standin_image import standin_image
 
 NOWHERE = f"registry.invalid/trainer@sha256:{'0' * 64}"
 SMALL = ComputeClass(
-    name="small", gpus=0, cpu="10m", memory="64Mi", ephemeral_storage="64Mi", shm="1Mi", termination_grace_seconds=4
+    name="small", gpus=0, cpu="100m", memory="64Mi", ephemeral_storage="64Mi", shm="1Mi", termination_grace_seconds=4
 )
 CLASSES = ComputeClasses(
     classes=(SMALL, SMALL.model_copy(update={"name": "nowhere", "gpus": 16})),
@@ -117,8 +117,10 @@ def executor(api: KubernetesApi, namespace: str) -> Iterator[KubernetesExecutor]
 
 
 @pytest.fixture
-def launch(executor: KubernetesExecutor) -> Launch:
-    return Launch(executor, LaunchId("tenant-a", new_id(utc_now()), 1))
+def launch(executor: KubernetesExecutor) -> Iterator[Launch]:
+    launch = Launch(executor, LaunchId("tenant-a", new_id(utc_now()), 1))
+    yield launch
+    launch.stop()
 
 
 def on(namespace: str, *arguments: str) -> str:
@@ -217,7 +219,11 @@ def test_kueues_part_played_by_hand(api: KubernetesApi, namespace: str, launch: 
         suspend(namespace, other, False)
         other.comes_to(RUNNING)
         suspend(namespace, other, True)
-        assert other.comes_to(EXITED).exit_code == v1.EXIT_CODE_PREEMPTED
+        eventually("the pod to be gone", lambda: not pod_of(namespace, other))
+        # Whether the Job has failed by its trainer's exit is the Job controller's luck; it is held back by nobody's hand.
+        found = other.seen()
+        assert (found.exit_code, found.reason) in ((v1.EXIT_CODE_PREEMPTED, 0), (None, v1.STATE_REASON_SUSPENDED))
+        assert not found.suspended
 
 
 # -- what ends it ----------------------------------------------------------------------------------------------------------
@@ -273,7 +279,7 @@ def test_a_job_that_is_deleted_by_hand_lives_as_long_as_its_pod(namespace: str, 
     on(namespace, "delete", "job", launch.id.name, f"--cascade={cascade}", "--wait=false")
     states = []
     eventually("it to be gone", lambda: not (states.append(launch.seen().alive) or states[-1]), 30)
-    assert pod_of(namespace, launch) == ""
+    eventually("the pod to be gone", lambda: not pod_of(namespace, launch))
     assert len(states) > 10  # it was alive for its time of grace
 
 
@@ -297,7 +303,9 @@ def test_a_job_that_is_suspended_by_hand_is_held_back_until_it_is_let_go(namespa
     eventually("the pod to be gone", lambda: not pod_of(namespace, launch))
     assert launch.seen().suspended
     suspend(namespace, launch, False)
-    assert launch.comes_to(EXITED).exit_code == v1.EXIT_CODE_PREEMPTED
+    # A Job that has failed by its trainer's exit is over now; one that has not makes a pod, which finds its run ended.
+    found = eventually("it to go on", lambda: (now := launch.seen()).state in (EXITED, RUNNING) and now)
+    assert found.exit_code in (v1.EXIT_CODE_PREEMPTED, None)
 
 
 def test_a_job_that_is_suspended_before_it_runs_begins_when_it_is_let_go(namespace: str, launch: Launch) -> None:
