@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from loramill.client import Client
 from loramill.credentials import Credentials
 from store.s3 import S3Store
@@ -87,6 +89,19 @@ class Installed:
             if "deletionTimestamp" not in pod["metadata"]
             and any(condition["type"] == "Ready" and condition["status"] == "True" for condition in _conditions(pod))
         ]
+
+    @property
+    def operator_file(self) -> Object:
+        """What its operator says; the caller's own copy."""
+        deployment = self._one("deployment", "loramill")
+        volumes = deployment["spec"]["template"]["spec"]["volumes"]
+        name = next(volume["configMap"]["name"] for volume in volumes if volume["name"] == "operator")
+        file: Object = yaml.safe_load(self._one("configmap", name)["data"]["operator.yaml"])
+        return file
+
+    def _one(self, kind: str, name: str) -> Object:
+        found: Object = json.loads(self.kubectl("-n", SERVICE_NAMESPACE, "get", kind, name, "-o", "json"))
+        return found
 
     # -- the store -----------------------------------------------------------------------------------------------------
 
