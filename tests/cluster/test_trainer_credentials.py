@@ -25,6 +25,7 @@ from service.trainer_credentials import CredentialSource, credential_source, is_
 from store import ObjectStore, StoreUnavailable, open_store
 from store.s3 import S3Store
 from store.s3_client import make_client
+from store.s3_unfinished import abort_unfinished
 from tests.cluster import s3_servers
 from tests.cluster.s3_verbs import BUCKET_VERBS, DELETE, READ, VERBS, WRITE, Target, is_allowed
 
@@ -102,6 +103,7 @@ def store(ceph: s3_servers.S3Server, service: S3Client) -> Iterator[S3Store]:  #
     for page in service.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=test):
         for found in page.get("Contents", ()):
             service.delete_object(Bucket=BUCKET, Key=found["Key"])
+    abort_unfinished(service, BUCKET, test, datetime.now(UTC) + timedelta(minutes=1))
 
 
 def source(ceph: s3_servers.S3Server, store: S3Store, lifetime: timedelta) -> CredentialSource:
