@@ -40,7 +40,6 @@ JOB, OTHER_JOB, DATASET, OTHER_DATASET = (digit * 16 for digit in "1234")
 LAUNCH = 2
 SHORT = timedelta(seconds=10)
 """A lifetime that can be waited for. The shortest that the server is set up to give."""
-
 OWN, OTHERS = TenantKeys(TENANT), TenantKeys(STRANGER)
 ADAPTER_FOLDER = f"{OWN.job(OTHER_JOB).run(1).adapters_prefix}final/"
 
@@ -140,7 +139,6 @@ def service(ceph: s3_servers.S3Server) -> Iterator[S3Client]:  # noqa: ARG001 (w
 
 @pytest.fixture(scope="module")
 def root(store: S3Store) -> str:
-    """The store's own folder in the bucket."""
     return store.uri.removeprefix(f"s3://{BUCKET}/")
 
 
