@@ -26,6 +26,11 @@ _CA_FOLDER = "/var/run/loramill/ca"
 _CA_FILE = "ca.crt"
 _TEMPORARY_SIZE = "1Gi"
 
+_SILENT_NODES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+"""Taints that Kubernetes sets on a node which does not answer."""
+_SILENCE_SECONDS = 60
+"""How long a pod waits for such a node before it is given up. By default 300 s, of which each is a GPU's that does nothing."""
+
 
 def pod_spec(secret: str, assignment_uri: str, compute_class: ComputeClass, pod: PodSettings) -> dict[str, Any]:
     """The PodSpec (core/v1). `secret` names the Secret with the storage credentials."""
@@ -73,7 +78,7 @@ def _placement(compute_class: ComputeClass) -> dict[str, Any]:
         **_given("runtimeClassName", compute_class.runtime_class_name),
         **_given("nodeSelector", dict(compute_class.node_selector)),
         **_given("affinity", affinity),
-        **_given("tolerations", [_toleration(toleration) for toleration in compute_class.tolerations]),
+        "tolerations": [*map(_toleration, compute_class.tolerations), *_of_silent_nodes(compute_class)],
     }
 
 
@@ -92,6 +97,16 @@ def _toleration(toleration: Toleration) -> dict[str, Any]:
         **_given("value", toleration.value),
         **_given("effect", toleration.effect),
     }
+
+
+def _of_silent_nodes(compute_class: ComputeClass) -> list[dict[str, Any]]:
+    """For a while only, where the operator does not say otherwise."""
+    told = {toleration.key for toleration in compute_class.tolerations}
+    return [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _SILENCE_SECONDS}
+        for key in _SILENT_NODES
+        if key not in told
+    ]
 
 
 def _resources(compute_class: ComputeClass) -> dict[str, Any]:

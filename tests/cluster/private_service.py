@@ -71,7 +71,8 @@ class PrivateService:
             assert process.poll() is None, self.log[before:]
             return _SERVES.search(self.log, before)
 
-        self.address = eventually("the private service to serve", serves)[1]
+        served: re.Match[str] = eventually("the private service to serve", serves)
+        self.address = served[1]
 
     def kill(self) -> None:
         """As a machine that fails does: no call is finished, no Lease given back."""

@@ -83,6 +83,15 @@ def test_the_same_launch_is_rendered_the_same_way() -> None:
         assert json.dumps(random_example(seed).job) == json.dumps(random_example(seed).job)
 
 
+@pytest.mark.parametrize("taint", ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"])
+def test_a_pod_is_soon_given_up_with_its_silent_node_unless_the_operator_says_how_long(taint: str) -> None:
+    (ours,) = [each for each in pod_of(example(CPU).job)["tolerations"] if each["key"] == taint]
+    assert (ours["effect"], ours["tolerationSeconds"]) == ("NoExecute", 60)
+    patient = example(CPU | {"tolerations": [{"key": taint, "effect": "NoExecute"}]})
+    (theirs,) = [each for each in pod_of(patient.job)["tolerations"] if each["key"] == taint]
+    assert theirs == {"key": taint, "operator": "Exists", "effect": "NoExecute"}
+
+
 def has_no_text_of_users(job: Manifest) -> None:
     text = json.dumps(job, ensure_ascii=False)
     assert "Taint" not in text
