@@ -111,7 +111,8 @@ class PrivateService:
         del file["authentication"], file["tls"]
         file["store"] = self.store.uri
         file["trainers"] |= {"namespace": self.namespace, "service_account_name": "default"}
-        return _merged(file, changes)
+        merged: Object = _merged(file, changes)
+        return merged
 
 
 def _merged(file: Any, changes: Any) -> Any:
