@@ -44,25 +44,11 @@ FORBIDDEN = range(400, 500)
 http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
 
 
-@pytest.fixture(scope="module", params=s3_servers.NAMES)
-def server(request: pytest.FixtureRequest) -> S3Server:
-    return s3_servers.server(request.param)
-
-
-@pytest.fixture(scope="module")
-def client(server: S3Server) -> Iterator[S3Client]:
-    client = s3_servers.client_of(server)
-    yield client
-    client.close()
-
-
 @pytest.fixture
-def store(client: S3Client, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
-    for name, value in server.environment.items():
+def store(s3_client: S3Client, s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
+    for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    bucket = s3_servers.new_bucket(client)
-    yield S3Store(bucket, "some/prefix", client)
-    s3_servers.remove_bucket(client, bucket)
+    return S3Store(bucket, "some/prefix", s3_client)
 
 
 @pytest.fixture
@@ -119,10 +105,10 @@ def keys_in(store: S3Store) -> list[str]:
     return [entry.key for entry in store.list()]
 
 
-def test_the_probe_knows_what_the_server_compares_and_leaves_nothing(server: S3Server, store: S3Store) -> None:
+def test_the_probe_knows_what_the_server_compares_and_leaves_nothing(s3_server: S3Server, store: S3Store) -> None:
     findings = probe_addresses(store, store.addresses())
     assert findings.faults == ()
-    assert findings.checks_content is COMPARES[server.name]
+    assert findings.checks_content is COMPARES[s3_server.name]
     assert keys_in(store) == []
 
 
@@ -178,13 +164,13 @@ def test_an_expired_address_is_refused(store: S3Store) -> None:
     assert keys_in(store) == ["b"]
 
 
-def test_another_content_is_never_taken(server: S3Server, store: S3Store, uploads: DirectUploads) -> None:
+def test_another_content_is_never_taken(s3_server: S3Server, store: S3Store, uploads: DirectUploads) -> None:
     file = file_of(CONTENT)
     name, address = opened(uploads, file)
-    assert (put(address, OTHER) == 400) is COMPARES[server.name]
+    assert (put(address, OTHER) == 400) is COMPARES[s3_server.name]
     with pytest.raises(InvalidRequest) as caught:
         complete(uploads, name, file)
-    assert caught.value.violations[0].reason == ("NOT_SENT" if COMPARES[server.name] else "DIGEST_MISMATCH")
+    assert caught.value.violations[0].reason == ("NOT_SENT" if COMPARES[s3_server.name] else "DIGEST_MISMATCH")
     assert put(address, CONTENT) == 200, "the right content can still be sent"
     complete(uploads, name, file)
     assert store.get(blob_of(name, CONTENT)) == CONTENT
@@ -251,9 +237,9 @@ def test_a_large_file_passes_by_the_service_whose_memory_does_not_grow(store: S3
     assert store.info(blob).size == LARGE
 
 
-def test_callers_may_reach_the_server_at_another_address_than_the_service(server: S3Server, store: S3Store) -> None:
+def test_callers_may_reach_the_server_at_another_address_than_the_service(s3_server: S3Server, store: S3Store) -> None:
     """At its TLS port, whose certificate is of the cluster's own authority."""
-    public = s3_servers.tls_server(server.name)
+    public = s3_servers.tls_server(s3_server.name)
     pool = urllib3.PoolManager(ca_certs=public.ca, retries=False)
     sent = store.addresses(public.endpoint).upload("a", len(CONTENT), digest(CONTENT), LIFETIME)
     assert pool.request("PUT", sent.url, body=CONTENT, headers=dict(sent.headers)).status == 200

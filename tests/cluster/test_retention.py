@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -26,8 +25,6 @@ from service.times import to_timestamp, utc_now
 from store import AlreadyExists, NotFound
 from store.records import put_record
 from store.s3 import S3Store
-from tests.cluster import s3_servers
-from tests.cluster.s3_servers import S3Server
 from tests.service.runtime.world import PretendedExecutor
 
 if TYPE_CHECKING:
@@ -48,28 +45,9 @@ class Removed:
         self.objects[kind] += objects
 
 
-@pytest.fixture(scope="module", params=s3_servers.NAMES)
-def server(request: pytest.FixtureRequest) -> S3Server:
-    return s3_servers.server(request.param)
-
-
-@pytest.fixture(scope="module")
-def client(server: S3Server) -> Iterator[S3Client]:
-    client = s3_servers.client_of(server)
-    yield client
-    client.close()
-
-
 @pytest.fixture
-def bucket(client: S3Client) -> Iterator[str]:
-    bucket = s3_servers.new_bucket(client)
-    yield bucket
-    s3_servers.remove_bucket(client, bucket)
-
-
-@pytest.fixture
-def store(client: S3Client, bucket: str) -> S3Store:
-    return S3Store(bucket, "some/prefix", client)
+def store(s3_client: S3Client, bucket: str) -> S3Store:
+    return S3Store(bucket, "some/prefix", s3_client)
 
 
 @pytest.fixture
@@ -165,15 +143,15 @@ def test_two_collectors_and_runs_that_use_the_caches_do_not_disturb_each_other(
 
 
 def test_parts_that_nobody_completes_are_given_up(
-    client: S3Client, bucket: str, store: S3Store, removed: Removed
+    s3_client: S3Client, bucket: str, store: S3Store, removed: Removed
 ) -> None:
     for key in ("some/prefix/tenant-a/x", "some/other/x"):
-        upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x")
+        upload = s3_client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        s3_client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x")
     collector(store, removed, timedelta(0)).run()
-    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
+    assert len(s3_client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 2
     collector(store, removed, 2 * DAY).run()
-    (left,) = client.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    (left,) = s3_client.list_multipart_uploads(Bucket=bucket)["Uploads"]
     assert left["Key"] == "some/other/x", "what lies outside the store is not ours"
     assert left["Initiated"] <= datetime.now(UTC) + DAY
-    client.abort_multipart_upload(Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])
+    s3_client.abort_multipart_upload(Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"])

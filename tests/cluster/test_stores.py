@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,28 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-@pytest.fixture(scope="module", params=s3_servers.NAMES)
-def server(request: pytest.FixtureRequest) -> S3Server:
-    return s3_servers.server(request.param)
-
-
-@pytest.fixture(scope="module")
-def client(server: S3Server) -> Iterator[S3Client]:
-    client = s3_servers.client_of(server)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def bucket(client: S3Client) -> Iterator[str]:
-    bucket = s3_servers.new_bucket(client)
-    yield bucket
-    s3_servers.remove_bucket(client, bucket)
-
-
 @pytest.fixture(params=["", "some/prefix"], ids=["bucket", "below-a-prefix"])
-def store(request: pytest.FixtureRequest, client: S3Client, bucket: str) -> S3Store:
-    return S3Store(bucket, request.param, client)
+def store(request: pytest.FixtureRequest, s3_client: S3Client, bucket: str) -> S3Store:
+    return S3Store(bucket, request.param, s3_client)
 
 
 PART = 5 << 20
@@ -51,9 +31,9 @@ PART = 5 << 20
 
 
 @pytest.fixture
-def in_parts(client: S3Client, bucket: str) -> S3Store:
+def in_parts(s3_client: S3Client, bucket: str) -> S3Store:
     """Sends in parts what is larger than the smallest part."""
-    return S3Store(bucket, client=client, part_size=PART)
+    return S3Store(bucket, client=s3_client, part_size=PART)
 
 
 def race(store: ObjectStore, key: str, contents: list[Path]) -> list[Path]:
@@ -83,11 +63,11 @@ def test_the_probe_finds_nothing(store: S3Store) -> None:
 
 
 def test_a_store_with_certificates_of_its_own_authority(
-    server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+    s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in server.environment.items():
+    for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    tls = s3_servers.tls_server(server.name)
+    tls = s3_servers.tls_server(s3_server.name)
     monkeypatch.setenv("AWS_ENDPOINT_URL", tls.endpoint)
     with pytest.raises(StoreUnavailable, match="set AWS_CA_BUNDLE"):
         S3Store(bucket).put_new("key", b"content")
@@ -105,13 +85,14 @@ def test_racers_with_one_large_content_leave_it_whole(in_parts: S3Store, tmp_pat
 
 
 def test_racers_with_large_contents_leave_one_of_them_and_whoever_comes_later_loses(
-    server: S3Server, in_parts: S3Store, tmp_path: Path
+    s3_server: S3Server, in_parts: S3Store, tmp_path: Path
 ) -> None:
     contents = [large_file(tmp_path / str(number), str(number).encode()) for number in range(6)]
     won = race(in_parts, "large", contents)
     there = in_parts.get("large")
     assert there in [content.read_bytes() for content in won]
-    assert len(won) == 1 or server.name == "ceph"  # which does not look at the condition of a completion: decision 0011
+    # Ceph does not look at the condition of a completion: decision 0011.
+    assert len(won) == 1 or s3_server.name == "ceph"
     with pytest.raises(AlreadyExists):
         in_parts.put_new("large", contents[0])
     assert in_parts.get("large") == there
