@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 import stamina
-from moto.server import ThreadedMotoServer
 
 from store import ObjectStore
 from store.files import FileStore
 from store.s3 import S3Store
 from store.s3_client import make_client
+from tests.moto_s3 import moto_keys, moto_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -28,19 +28,13 @@ def _retries_without_pauses() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_s3() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")
 def s3_client(s3_endpoint: str) -> Iterator[S3Client]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with moto_keys():
         client = make_client(endpoint_url=s3_endpoint)
     yield client
     client.close()

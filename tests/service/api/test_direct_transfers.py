@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +12,6 @@ from urllib.request import Request, urlopen
 
 import grpc
 import pytest
-from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 
 from loramill import v1
@@ -28,6 +26,7 @@ from store.files import FileStore
 from store.object_store import NotFound
 from store.s3 import S3Store
 from store.s3_client import make_client
+from tests.moto_s3 import moto_keys, moto_s3
 from tests.service.api.api import Api, error_of
 
 if TYPE_CHECKING:
@@ -39,18 +38,10 @@ LIMIT = 1 << 20
 
 @pytest.fixture(scope="module")
 def s3_client() -> Iterator[S3Client]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = make_client(f"http://{host}:{port}")
+    with moto_s3() as endpoint, moto_keys():
+        client = make_client(endpoint)
         client.create_bucket(Bucket="bucket")
         yield client
-    server.stop()
 
 
 @pytest.fixture

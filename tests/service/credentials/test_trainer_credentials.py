@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import structlog
-from moto.server import ThreadedMotoServer
 from pydantic import TypeAdapter, ValidationError
 
 from loramill import v1
@@ -27,6 +26,7 @@ from service.trainer_credentials import CredentialSource, credential_source, is_
 from store import StoreUnavailable, UnsuitableStore
 from store.s3 import S3Store
 from store.s3_client import make_client
+from tests.moto_s3 import moto_keys, moto_s3
 
 JOB = "1" * 16
 ROLE = "arn:aws:iam::123456789012:role/trainer"
@@ -46,18 +46,11 @@ def issued(source: CredentialSource) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def store() -> Iterator[S3Store]:
     """moto's: it opens sessions with a policy, and then lets them do everything."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        environment.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    with moto_s3() as endpoint, moto_keys() as environment:
+        environment.setenv("AWS_ENDPOINT_URL", endpoint)
         client = make_client()
         client.create_bucket(Bucket="bucket")
         yield S3Store("bucket", client=client)
-    server.stop()
 
 
 @pytest.fixture
