@@ -7,7 +7,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -94,14 +94,19 @@ class Jobs:
             response.next_page_token = page_token(job_id(page[size - 1].name), *bound_to)
         return response
 
-    def cancel(self, caller: Caller, job: str) -> bool:
-        """Records that the job is to end. False if it has ended already. Raises ResourceNotFound."""
-        if self.facts(caller.tenant, job).outcome is not None:
-            return False
-        self.audit.record(caller, keys.job_name(job))
-        intent = v1.CancelIntent(create_time=to_timestamp(self.clock()))
-        put_record(self.store, keys.TenantKeys(caller.tenant).job(job).cancel, intent)
-        return True
+    def cancel(self, caller: Caller, job: str) -> v1.TrainingJob:
+        """Records that the job is to end; the job as it stands then. Nothing is done to one that has ended.
+
+        The record is read once, before: a caller who wants to stop something shall not wait for it to be read again.
+        Raises ResourceNotFound.
+        """
+        facts = self.facts(caller.tenant, job)
+        if facts.outcome is None:
+            self.audit.record(caller, keys.job_name(job))
+            intent = v1.CancelIntent(create_time=to_timestamp(self.clock()))
+            put_record(self.store, keys.TenantKeys(caller.tenant).job(job).cancel, intent)
+            facts = replace(facts, cancel=intent)
+        return self._view(facts)
 
     def delete(self, caller: Caller, job: str, delete_adapters: bool) -> None:
         """Removes an ended job. Again is accepted, and finishes what an interrupted call left.

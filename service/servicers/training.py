@@ -63,9 +63,9 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def CancelTrainingJob(self, request: v1.CancelTrainingJobRequest, _context: object) -> v1.TrainingJob:
         caller, job = current_caller(), job_id(request.name)
-        if await asyncio.to_thread(self.jobs.cancel, caller, job):
-            self.wake(caller.tenant, job)
-        return await asyncio.to_thread(self.jobs.get, caller.tenant, job)
+        cancelled = await asyncio.to_thread(self.jobs.cancel, caller, job)
+        self.wake(caller.tenant, job)
+        return cancelled
 
     async def DeleteTrainingJob(
         self, request: v1.DeleteTrainingJobRequest, _context: object
