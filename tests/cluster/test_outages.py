@@ -20,7 +20,7 @@ from tests.cluster.training import job_spec, trains, wait_for
 Fault = Callable[[str], AbstractContextManager[None]]
 
 HALF_A_MINUTE = 30
-STEPS = 300
+STEPS = 150
 """Enough to be in the middle of training when the outage begins, and to need the store while it lasts."""
 ANYWHERE = "gpu-spot"
 
