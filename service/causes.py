@@ -116,7 +116,7 @@ def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None 
 
     `watched_since` is when the caller began to start launches: what was recorded before gets its full time from there.
     """
-    if launch.end is not None:
+    if launch.end is not None and not is_driven_out(launch):
         return _cause(launch.end.exit_code, launch.end.message, to_datetime(launch.end.create_time))
     if launch.seen_end is not None:
         return _seen_cause(launch, launch.seen_end)
@@ -136,6 +136,14 @@ def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None 
     if now < limit:
         return None
     return _cause(None, f"The trainer could not be started within {CLAIM_LIMIT.total_seconds():.0f} seconds.", limit)
+
+
+def is_driven_out(launch: LaunchFacts) -> bool:
+    """Whether its run stopped in good order because its node drove it out, which the run itself cannot know."""
+    if launch.end is None or launch.end.exit_code != v1.EXIT_CODE_PREEMPTED:
+        return False
+    seen = launch.seen_end or launch.execution
+    return seen is not None and seen.reason == v1.STATE_REASON_EVICTED
 
 
 def causes_of(

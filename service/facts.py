@@ -34,7 +34,7 @@ class LaunchFacts:
     end: v1.End | None = None
     """The run's own last word."""
     seen_end: v1.LaunchEnd | None = None
-    """How it ended as the service saw it; None where its run has said it, or where that is not recorded (yet)."""
+    """How it ended as the service saw it; None where its run has said all of it, or where that is not recorded (yet)."""
     execution: Execution | None = None
     """None: not looked at. The record alone then tells how the launch stands."""
     adapters: tuple[v1.AdapterManifest, ...] = ()
@@ -136,10 +136,15 @@ def _read_run(store: ObjectStore, assignment: v1.Assignment, job: JobKeys, execu
         claim=read_record(store, keys.claim, v1.Claim),
         status=read_record(store, keys.status, v1.RunStatus),
         end=end,
-        seen_end=read_record(store, job.seen_end(assignment.launch), v1.LaunchEnd) if end is None else None,
+        seen_end=read_record(store, job.seen_end(assignment.launch), v1.LaunchEnd) if _leaves_open_why(end) else None,
         execution=execution,
         adapters=tuple(_read_adapters(store, keys)),
     )
+
+
+def _leaves_open_why(end: v1.End | None) -> bool:
+    """Whether the service may know more of how a run ended than its last word says."""
+    return end is None or end.exit_code == v1.EXIT_CODE_PREEMPTED
 
 
 def _read_adapters(store: ObjectStore, keys: RunKeys) -> Iterator[v1.AdapterManifest]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from service.causes import cause_of, causes_of, describe_exit, end_seen_of
+from service.causes import cause_of, causes_of, describe_exit, end_seen_of, is_driven_out
 from service.executors import ABSENT, ExecutionState
 from service.keys import job_name
 from service.retry import GiveUp, RetryPolicy, decide_retry
@@ -188,7 +188,7 @@ def _summary(facts: JobFacts, launch: LaunchFacts) -> v1.LaunchSummary:
     seen = _seen_end(launch)
     if launch.claim is not None:
         summary.claim_time.CopyFrom(launch.claim.create_time)
-    if launch.end is not None:
+    if launch.end is not None and not is_driven_out(launch):
         summary.end_time.CopyFrom(launch.end.create_time)
         summary.exit_code = launch.end.exit_code
         summary.message = launch.end.message

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from service.causes import cause_of, end_seen_of
+from service.causes import cause_of, end_seen_of, is_driven_out
 from service.executors import ExecutionState
 from service.keys import TenantKeys
 from service.times import to_timestamp
@@ -35,12 +35,14 @@ def note_starts(store: ObjectStore, facts: JobFacts) -> None:
 
 
 def note_end(store: ObjectStore, facts: JobFacts, now: datetime, watched_since: datetime) -> None:
-    """Of the newest launch, if it is over and its run left no word. Done before anything follows from it.
+    """Of the newest launch, if it is over and its run left no word, or could not know why it was stopped.
 
-    `watched_since` as in `cause_of`.
+    Done before anything follows from it. `watched_since` as in `cause_of`.
     """
     newest = facts.newest
-    if newest is None or newest.end is not None or newest.seen_end is not None or newest.execution is None:
+    if newest is None or newest.seen_end is not None or newest.execution is None:
+        return
+    if newest.end is not None and not is_driven_out(newest):
         return
     cause = cause_of(newest, now, watched_since)
     if cause is None:

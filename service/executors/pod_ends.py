@@ -51,7 +51,8 @@ def end_by_pod(pod: Object, job: Object | None) -> Execution:
         exit_code,
         end_time=time_of(when) or _end_of_job(job) or _last_change(pod),
     )
-    if exit_code in _OWN_WORDS or status_of(pod).get("phase") == "Succeeded":
+    was_told_to_stop = exit_code == v1.EXIT_CODE_PREEMPTED and status_of(pod).get("reason") == "Evicted"
+    if (exit_code in _OWN_WORDS and not was_told_to_stop) or status_of(pod).get("phase") == "Succeeded":
         return replace(execution, message=sentence(ended.get("message", "").strip()))
     if job is not None and _failure(job).get("reason") == "DeadlineExceeded":
         return _by(execution, _past_deadline(job))

@@ -156,10 +156,21 @@ async def test_ends_still_count_the_same_when_the_cluster_has_forgotten_them() -
 
 async def test_a_run_that_has_said_its_last_word_gets_no_other() -> None:
     world = await World("claim").launched()
-    world.executor.acts(JOB, 1).end(v1.EXIT_CODE_PREEMPTED)
+    world.executor.acts(JOB, 1).end(v1.EXIT_CODE_STORAGE)
     world.shows(ended(v1.STATE_REASON_EVICTED, 2))
     assert await world.turn(timedelta(minutes=1)) == Launch(2)
     assert read_record(world.store, KEYS.job(JOB).seen_end(1), v1.LaunchEnd) is None
+
+
+async def test_runs_that_are_driven_out_in_good_order_are_failures_all_the_same() -> None:
+    world = await World("claim").launched()
+    for number in (1, 2, 3):
+        world.executor.acts(JOB, number).end(v1.EXIT_CODE_PREEMPTED)
+        world.shows(ended(v1.STATE_REASON_EVICTED, v1.EXIT_CODE_PREEMPTED), number)
+        action = await world.turn(timedelta(minutes=1))
+        world.shows(ABSENT, number)
+    assert isinstance(action, Record)
+    assert (action.outcome.reason, "From outside." in action.outcome.message) == (v1.STATE_REASON_EVICTED, True)
 
 
 async def test_how_a_trainer_came_to_run_is_recorded_when_it_is_seen_first() -> None:

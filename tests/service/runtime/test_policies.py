@@ -113,13 +113,17 @@ def test_how_a_launch_ended(facts: LaunchFacts, age: timedelta, expected: int | 
         (launch(ended_by(v1.STATE_REASON_DEADLINE_EXCEEDED, None)), v1.STATE_REASON_DEADLINE_EXCEEDED, Retry.FREE),
         # A run's own word goes before all of it.
         (launch(ended_by(v1.STATE_REASON_EVICTED), claimed=True, end=64), v1.STATE_REASON_USER_ERROR, Retry.NEVER),
+        # But why it was told to stop it cannot know.
+        (launch(ended_by(v1.STATE_REASON_EVICTED, 68), claimed=True, end=68), v1.STATE_REASON_EVICTED, Retry.COUNTED),
+        (launch(ended_by(v1.STATE_REASON_PREEMPTED, 68), claimed=True, end=68), v1.STATE_REASON_PREEMPTED, Retry.FREE),
     ],
 )
 def test_what_ends_a_launch_from_outside(facts: LaunchFacts, reason: v1.StateReason.ValueType, retry: Retry) -> None:
     cause = cause_of(facts, START + 20 * SECOND)
     assert cause is not None
     assert (cause.reason, cause.retry) == (reason, retry)
-    assert cause.message == ("Its word." if facts.end is not None else "From outside.")
+    has_last_word = facts.end is not None and reason != v1.STATE_REASON_EVICTED
+    assert cause.message == ("Its word." if has_last_word else "From outside.")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +131,13 @@ def test_what_ends_a_launch_from_outside(facts: LaunchFacts, reason: v1.StateRea
 )
 def test_what_is_recorded_of_an_end_means_the_same_when_the_executor_has_forgotten_it(execution: Execution) -> None:
     seen = launch(execution, claimed=True)
+    forgotten = replace(seen, execution=ABSENT, seen_end=end_seen_of(execution, START))
+    assert cause_of(forgotten, START + 99 * CLAIM_LIMIT) == cause_of(seen, START + 20 * SECOND)
+
+
+def test_that_a_node_drove_a_run_out_is_remembered_too() -> None:
+    execution = ended_by(v1.STATE_REASON_EVICTED, v1.EXIT_CODE_PREEMPTED)
+    seen = launch(execution, claimed=True, end=v1.EXIT_CODE_PREEMPTED)
     forgotten = replace(seen, execution=ABSENT, seen_end=end_seen_of(execution, START))
     assert cause_of(forgotten, START + 99 * CLAIM_LIMIT) == cause_of(seen, START + 20 * SECOND)
 

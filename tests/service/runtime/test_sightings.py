@@ -306,6 +306,12 @@ def ended_by(
         # The trainer's own code goes before what happened around it; a signal's does not.
         (ended_by("EvictionByEvictionAPI", code=64), NOTHING, ""),
         (ended_by("EvictionByEvictionAPI", code=68), NOTHING, ""),
+        # But of a trainer that was told to stop, only the node says why.
+        (
+            ended_by("TerminationByKubelet", code=68, status="Evicted", message="Usage exceeds the limit."),
+            "EVICTED",
+            "exceeds the limit",
+        ),
         (ended_by("EvictionByEvictionAPI", code=143), "PREEMPTED", "drained"),
         (ended_by("EvictionByEvictionAPI", code=1), "PREEMPTED", "drained"),
         (ended_by("", code=137), NOTHING, ""),
