@@ -19,7 +19,7 @@ from tests.cluster.training import draw_pictures, job_id, job_spec, wait_for, wa
 
 NOWHERE = f"registry.invalid/loramill-trainer@sha256:{'0' * 64}"
 SECONDS_TO_TELL = 10
-LONG = 5000
+LONG = 20_000
 """Steps of a job that does not come to its end here."""
 HELD_LABEL = "loramill.dev/test-held"
 
@@ -68,7 +68,7 @@ def private_dataset(private_witness: Witness, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def narrow(private_witness: Witness, private_dataset: str) -> v1.TrainingJob:
-    """With too little disk, which the kubelet looks at once a minute."""
+    """With too little disk, which the kubelet measures every one or two minutes."""
     return private_witness.client.create_job(job_spec(private_dataset, steps=LONG, compute_class="narrow"))
 
 
@@ -162,7 +162,7 @@ def test_memory_that_does_not_suffice_ends_the_job_and_the_sentence_says_what_he
 def test_a_disk_that_does_not_suffice_ends_a_launch_which_is_told_and_tried_again(
     private_witness: Witness, narrow: v1.TrainingJob
 ) -> None:
-    wait_for(private_witness.client, narrow.name, lambda job: len(job.launches) >= 2)
+    wait_for(private_witness.client, narrow.name, lambda job: len(job.launches) >= 2, seconds=280)
     private_witness.client.cancel_job(narrow.name)
     job = private_witness.ended(narrow.name)
     assert 'volume "work" exceeds the limit "1Mi"' in job.launches[0].message
