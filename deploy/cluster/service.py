@@ -73,7 +73,7 @@ COMPUTE_CLASSES = (
         "description": "memory that does not suffice for training",
         "gpus": 0,
         "cpu": "800m",
-        "memory": "700Mi",
+        "memory": "200Mi",
         "ephemeral_storage": "2Gi",
         "price_per_hour": 50.0,
     },
