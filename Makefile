@@ -6,6 +6,8 @@ PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I pro
 PROTOS := $(wildcard protos/loramill/v1/*.proto)
 GROUP_FLAGS := --group store --group service --group trainer --group dev
 BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
+ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
+	$(BIN)/python -m pytest --timeout=600 --durations=10 tests/cluster
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
 .PHONY: demo test check images cluster cluster-down test-cluster install lock protos generate shapes clean
@@ -25,8 +27,8 @@ cluster: install
 
 # Passes the tests that need a real cluster and a real store, from inside the cluster's network.
 test-cluster: cluster
-	LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
-		$(BIN)/python -m pytest -n0 tests/cluster
+	$(ON_CLUSTER) -m "not disturbing"
+	$(ON_CLUSTER) -m disturbing -n0
 
 # Removes every trace of it but the caches.
 cluster-down: install

@@ -17,6 +17,8 @@ from tests.cluster.aftermath import Witness, census
 from tests.cluster.installed import Installed, eventually
 from tests.cluster.training import job_spec, trains, wait_for
 
+pytestmark = pytest.mark.disturbing
+
 Fault = Callable[[str], AbstractContextManager[None]]
 
 HALF_A_MINUTE = 30

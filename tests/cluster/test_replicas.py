@@ -24,6 +24,8 @@ from tests.cluster.disturbances import signal_container
 from tests.cluster.installed import SERVICE_NAMESPACE, Installed, Object, eventually
 from tests.cluster.training import draw_pictures, finished, job_id, job_spec, trains, wait_for, waits_for
 
+pytestmark = pytest.mark.disturbing
+
 NOWHERE = "gpu-none"
 """A compute class that fits no node: its jobs hold their places and take no processor."""
 JOBS_OF_EACH_TENANT = 10

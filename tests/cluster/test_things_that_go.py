@@ -18,6 +18,8 @@ from tests.cluster.installed import JOBS_NAMESPACE, Installed, eventually
 from tests.cluster.private_service import private_service
 from tests.cluster.training import draw_pictures, job_id, job_spec, trains, wait_for, waits_for
 
+pytestmark = pytest.mark.disturbing
+
 IN_JOBS = ("--namespace", JOBS_NAMESPACE)
 STEPS = 100
 """Enough to be disturbed in the middle."""
