@@ -49,7 +49,7 @@ def suspend(service: PrivateService, job: v1.TrainingJob, launch: int, suspended
 def test_a_job_waits_for_the_queue_and_gives_its_place_back_when_the_queue_takes_it(
     service: PrivateService, client: Client, dataset: str
 ) -> None:
-    job = client.create_job(job_spec(dataset, steps=400, checkpoint_every=1000))
+    job = client.create_job(job_spec(dataset, steps=150, checkpoint_every=1000))
     waiting = wait_for(client, job.name, SUSPENDED)
     assert waiting.state == v1.TRAINING_JOB_STATE_LAUNCHING
     assert "queue gpus" in waiting.state_message

@@ -15,8 +15,10 @@ from loramill import v1
 from loramill.client import Client
 from service.keys import TenantKeys
 from tests.cluster.disturbances import cordoned, evict, process_of, signal_container
-from tests.cluster.installed import Installed, Object, eventually
+from tests.cluster.installed import JOBS_NAMESPACE, Installed, Object, eventually
 from tests.cluster.training import finished, job_id, job_spec, trains, wait_for
+
+pytestmark = pytest.mark.disturbing
 
 STEPS = 120
 CHECKPOINT_EVERY = 20
@@ -105,12 +107,19 @@ def lost(pod: Object) -> Iterator[None]:
             signal_container(pod, signal.SIGCONT)
 
 
+def given_up(installed: Installed, pod: Object) -> None:
+    """What Kubernetes does itself a minute after the node has fallen silent."""
+    name = pod["metadata"]["name"]
+    installed.kubectl("-n", JOBS_NAMESPACE, "delete", "pod", name, "--grace-period=1", "--wait=false")
+
+
 def test_a_zombie_changes_nothing(installed: Installed, client: Client, dataset: str, undisturbed: str) -> None:
     with training_on(installed, client, dataset, "node2", "node1") as job:
         pod = pod_of(installed, job)
         assert pod["spec"]["nodeName"] == "node2"
         with lost(pod):
-            told = wait_for(client, job.name, lambda job: job.state_reason == NODE_LOST, 240)
+            given_up(installed, pod)
+            told = wait_for(client, job.name, lambda job: job.state_reason == NODE_LOST)
             assert "node2" in told.state_message
             wait_for(client, job.name, lambda job: len(job.launches) == 2 and trains(job))
             before = checkpoints(installed, job, 1)
