@@ -48,7 +48,10 @@ def _scratch(settings: TrainerSettings) -> Iterator[Path]:
     if settings.work_dir is not None:
         settings.work_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="loramill-", dir=settings.work_dir) as folder:
+        # A thread of a run that was told to stop may still write there for a moment; that is no error of the run's.
+        with tempfile.TemporaryDirectory(
+            prefix="loramill-", dir=settings.work_dir, ignore_cleanup_errors=True
+        ) as folder:
             yield Path(folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

@@ -28,9 +28,13 @@ class LocalFiles:
         self._folder = folder
         self._pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="fetch")
         self._sizes = {file.sha256: file.size for file in files}
-        self._paths: dict[str, Future[Path]] = {
-            sha256: self._pool.submit(self._fetched, sha256, size) for sha256, size in self._sizes.items()
-        }
+        self._paths: dict[str, Future[Path]] = {}
+        try:
+            for sha256, size in self._sizes.items():
+                self._paths[sha256] = self._pool.submit(self._fetched, sha256, size)
+        except BaseException:  # told to stop: nobody will leave what was never entered
+            self._pool.shutdown(cancel_futures=True)
+            raise
 
     def __enter__(self) -> Self:
         return self
