@@ -7,7 +7,8 @@ PROTOS := $(wildcard protos/loramill/v1/*.proto)
 GROUP_FLAGS := --group store --group service --group trainer --group dev
 BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
 ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
-	$(BIN)/python -m pytest --timeout=600 --durations=10 tests/cluster
+	$(BIN)/python -m pytest --timeout=600 --durations=10 --reruns $(RERUNS) tests/cluster
+RERUNS ?= 0
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
 .PHONY: demo test check images cluster cluster-down test-cluster install lock protos generate shapes clean

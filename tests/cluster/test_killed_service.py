@@ -16,7 +16,7 @@ from tests.cluster.installed import Installed, eventually
 from tests.cluster.private_service import private_service
 from tests.cluster.training import draw_pictures, job_spec
 
-KILLS = 5
+KILLS = 3
 LONGEST_LIFE_SECONDS = 2.0
 """Of a service from the moment at which a job is asked for: it is accepted, recorded and launched in less."""
 
