@@ -11,7 +11,7 @@ ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --ne
 RERUNS ?= 0
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: demo test check images cluster cluster-down test-cluster install lock protos generate shapes clean
+.PHONY: demo test check images cluster cluster-down test-cluster test-undisturbed install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
@@ -27,9 +27,12 @@ cluster: install
 	$(BIN)/python -m deploy.cluster up
 
 # Passes the tests that need a real cluster and a real store, from inside the cluster's network.
-test-cluster: cluster
-	$(ON_CLUSTER) -m "not disturbing"
+test-cluster: test-undisturbed
 	$(ON_CLUSTER) -m disturbing -n0
+
+# Those of them that take nothing of the cluster away.
+test-undisturbed: cluster
+	$(ON_CLUSTER) -m "not disturbing"
 
 # Removes every trace of it but the caches.
 cluster-down: install
