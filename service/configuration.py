@@ -58,7 +58,7 @@ def read_configuration(path: Path) -> Configuration:
         ) from error
     except yaml.YAMLError as error:
         place = " ".join(str(error).split())
-        raise Unusable(f"The operator's file {path} is no YAML: {place}.") from error
+        raise Unusable(f"The operator's file {path} is no YAML: {place}; correct it there.") from error
     except ValidationError as error:
         faults = "; ".join(_sentence(fault["loc"], fault["input"], fault["msg"]) for fault in error.errors())
         raise Unusable(f"The operator's file {path} cannot be used: {faults}.") from error
