@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from service.auth.settings import Authentication, Grant, Tls
 from service.compute_classes import ComputeClasses
@@ -60,8 +61,20 @@ def read_configuration(path: Path) -> Configuration:
         place = " ".join(str(error).split())
         raise Unusable(f"The operator's file {path} is no YAML: {place}; correct it there.") from error
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault["loc"], fault["input"], fault["msg"]) for fault in error.errors())
+        faults = "; ".join(_sentence(fault["loc"], fault["input"], fault["msg"]) for fault in _faults(error))
         raise Unusable(f"The operator's file {path} cannot be used: {faults}.") from error
+
+
+def _faults(error: ValidationError) -> list[ErrorDetails]:
+    """All faults, but for lists that only seem too short because what stands in them is faulty."""
+    faults = error.errors()
+
+    def seems(fault: ErrorDetails) -> bool:
+        place = fault["loc"]
+        below = (other["loc"] for other in faults if other["loc"] != place)
+        return fault["type"] == "too_short" and any(other[: len(place)] == place for other in below)
+
+    return [fault for fault in faults if not seems(fault)]
 
 
 def _sentence(place: tuple[int | str, ...], value: object, problem: str) -> str:
