@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import stamina.instrumentation
 
 from loramill.channel import ADDRESS_VARIABLE
 from loramill.cli import main
@@ -39,7 +40,9 @@ Loramill = Callable[..., Result]
 
 
 @pytest.fixture
-def loramill(service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Loramill:
+def loramill(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Loramill]:
     """Runs the command in this process against the service, as it is installed."""
 
     def run(*words: str) -> Result:
@@ -50,7 +53,10 @@ def loramill(service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pyte
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
     monkeypatch.setenv(ADDRESS_VARIABLE, service.address)
-    return run
+    yield run
+    stamina.instrumentation.set_on_retry_hooks(
+        None
+    )  # the command silences them for its process, which is the tests' here
 
 
 @pytest.fixture
