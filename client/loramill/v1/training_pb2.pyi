@@ -280,7 +280,9 @@ class _CropEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Crop.ValueType],
     CROP_CENTER: _Crop.ValueType  # 1
     """Keeps the middle."""
     CROP_RANDOM: _Crop.ValueType  # 2
-    """Another place on each visit. Not yet supported."""
+    """Another place on each visit, of `crop_variants`."""
+    CROP_SMART: _Crop.ValueType  # 3
+    """Keeps what has most edges and detail. It knows nothing of faces."""
 
 class Crop(_Crop, metaclass=_CropEnumTypeWrapper):
     """Where a picture that does not fit its bucket is cut."""
@@ -290,8 +292,42 @@ CROP_UNSPECIFIED: Crop.ValueType  # 0
 CROP_CENTER: Crop.ValueType  # 1
 """Keeps the middle."""
 CROP_RANDOM: Crop.ValueType  # 2
-"""Another place on each visit. Not yet supported."""
+"""Another place on each visit, of `crop_variants`."""
+CROP_SMART: Crop.ValueType  # 3
+"""Keeps what has most edges and detail. It knows nothing of faces."""
 Global___Crop: _TypeAlias = Crop  # noqa: Y015
+
+class _MaskSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MaskSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MaskSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MASK_SOURCE_UNSPECIFIED: _MaskSource.ValueType  # 0
+    """The default, NONE."""
+    MASK_SOURCE_NONE: _MaskSource.ValueType  # 1
+    """All of it; mask files are not read."""
+    MASK_SOURCE_ALPHA: _MaskSource.ValueType  # 2
+    """What is opaque. Pictures without transparency count wholly."""
+    MASK_SOURCE_FILE: _MaskSource.ValueType  # 3
+    """What is white in a mask file, a PNG of the picture's aspect ratio; black is left out and grey counts in part. Pictures
+    without a mask file count wholly.
+    """
+
+class MaskSource(_MaskSource, metaclass=_MaskSourceEnumTypeWrapper):
+    """Which part of a picture is learnt from."""
+
+MASK_SOURCE_UNSPECIFIED: MaskSource.ValueType  # 0
+"""The default, NONE."""
+MASK_SOURCE_NONE: MaskSource.ValueType  # 1
+"""All of it; mask files are not read."""
+MASK_SOURCE_ALPHA: MaskSource.ValueType  # 2
+"""What is opaque. Pictures without transparency count wholly."""
+MASK_SOURCE_FILE: MaskSource.ValueType  # 3
+"""What is white in a mask file, a PNG of the picture's aspect ratio; black is left out and grey counts in part. Pictures
+without a mask file count wholly.
+"""
+Global___MaskSource: _TypeAlias = MaskSource  # noqa: Y015
 
 class _CaptionSource:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -894,6 +930,7 @@ class TrainingSpec(_message.Message):
     COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     COMPUTE_NEEDS_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A title for people. At most 200 characters. Default: empty."""
     base_model: _builtins.str
@@ -954,6 +991,12 @@ class TrainingSpec(_message.Message):
         contradict, and in local mode. Default: empty, any class.
         """
 
+    @_builtins.property
+    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConceptSpec]:
+        """Further concepts that the same adapter teaches, beside `concept`; at most 32. Subsets name theirs. Captions of their prior
+        preservation are added to those of `concept`, whose weight, ratio and number of pictures hold for all. Default: none.
+        """
+
     def __init__(
         self,
         *,
@@ -972,10 +1015,11 @@ class TrainingSpec(_message.Message):
         compute_class: _builtins.str = ...,
         deadline: _duration_pb2.Duration | None = ...,
         compute_needs: Global___ComputeNeeds | None = ...,
+        concepts: _abc.Iterable[Global___ConceptSpec] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1033,6 +1077,10 @@ class DatasetSpec(_message.Message):
     UPSCALE_FIELD_NUMBER: _builtins.int
     CROP_FIELD_NUMBER: _builtins.int
     FLIP_PROBABILITY_FIELD_NUMBER: _builtins.int
+    MASKS_FIELD_NUMBER: _builtins.int
+    MASK_FOLDER_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    CROP_VARIANTS_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Resource name of a finalized dataset, `datasets/<id>`. Required."""
     resolution: _builtins.int
@@ -1051,6 +1099,18 @@ class DatasetSpec(_message.Message):
     """Where pictures that do not fit are cut. Default: CENTER."""
     flip_probability: _builtins.float
     """Probability that a visit mirrors the picture left to right. 0 to 1. Default: 0."""
+    masks: Global___MaskSource.ValueType
+    """Which part of each picture is learnt from. Default: NONE."""
+    mask_folder: _builtins.str
+    """Where mask files lie (masks FILE): the mask of `10_cat/1.jpg` is then `<mask_folder>/10_cat/1.png`. At most 1000
+    characters. Default: empty, the mask is `1.mask.png` beside the picture.
+    """
+    background: _builtins.str
+    """What transparent pictures are laid on, `#rrggbb`. Default: `#ffffff`, white."""
+    crop_variants: _builtins.int
+    """Places that a RANDOM crop chooses from, spread evenly from one end of the picture to the other, so that their latents can be
+    kept. 2 to 64. Default: 4 for RANDOM; not allowed for others.
+    """
     @_builtins.property
     def subsets(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubsetSpec]:
         """Parts with rules of their own; at most 1000. Default: one subset of everything."""
@@ -1066,15 +1126,21 @@ class DatasetSpec(_message.Message):
         upscale: _builtins.bool | None = ...,
         crop: Global___Crop.ValueType = ...,
         flip_probability: _builtins.float | None = ...,
+        masks: Global___MaskSource.ValueType = ...,
+        mask_folder: _builtins.str = ...,
+        background: _builtins.str = ...,
+        crop_variants: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bucket_step", b"_bucket_step", "_buckets", b"_buckets", "_flip_probability", b"_flip_probability", "_resolution", b"_resolution", "_upscale", b"_upscale", "bucket_step", b"bucket_step", "buckets", b"buckets", "flip_probability", b"flip_probability", "resolution", b"resolution", "upscale", b"upscale"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bucket_step", b"_bucket_step", "_buckets", b"_buckets", "_crop_variants", b"_crop_variants", "_flip_probability", b"_flip_probability", "_resolution", b"_resolution", "_upscale", b"_upscale", "bucket_step", b"bucket_step", "buckets", b"buckets", "crop_variants", b"crop_variants", "flip_probability", b"flip_probability", "resolution", b"resolution", "upscale", b"upscale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bucket_step", b"_bucket_step", "_buckets", b"_buckets", "_flip_probability", b"_flip_probability", "_resolution", b"_resolution", "_upscale", b"_upscale", "bucket_step", b"bucket_step", "buckets", b"buckets", "crop", b"crop", "dataset", b"dataset", "flip_probability", b"flip_probability", "resolution", b"resolution", "subsets", b"subsets", "upscale", b"upscale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bucket_step", b"_bucket_step", "_buckets", b"_buckets", "_crop_variants", b"_crop_variants", "_flip_probability", b"_flip_probability", "_resolution", b"_resolution", "_upscale", b"_upscale", "background", b"background", "bucket_step", b"bucket_step", "buckets", b"buckets", "crop", b"crop", "crop_variants", b"crop_variants", "dataset", b"dataset", "flip_probability", b"flip_probability", "mask_folder", b"mask_folder", "masks", b"masks", "resolution", b"resolution", "subsets", b"subsets", "upscale", b"upscale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__bucket_step: _TypeAlias = _typing.Literal["bucket_step"]  # noqa: Y015
     _WhichOneofArgType__bucket_step: _TypeAlias = _typing.Literal["_bucket_step", b"_bucket_step"]  # noqa: Y015
     _WhichOneofReturnType__buckets: _TypeAlias = _typing.Literal["buckets"]  # noqa: Y015
     _WhichOneofArgType__buckets: _TypeAlias = _typing.Literal["_buckets", b"_buckets"]  # noqa: Y015
+    _WhichOneofReturnType__crop_variants: _TypeAlias = _typing.Literal["crop_variants"]  # noqa: Y015
+    _WhichOneofArgType__crop_variants: _TypeAlias = _typing.Literal["_crop_variants", b"_crop_variants"]  # noqa: Y015
     _WhichOneofReturnType__flip_probability: _TypeAlias = _typing.Literal["flip_probability"]  # noqa: Y015
     _WhichOneofArgType__flip_probability: _TypeAlias = _typing.Literal["_flip_probability", b"_flip_probability"]  # noqa: Y015
     _WhichOneofReturnType__resolution: _TypeAlias = _typing.Literal["resolution"]  # noqa: Y015
@@ -1085,6 +1151,8 @@ class DatasetSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__bucket_step) -> _WhichOneofReturnType__bucket_step | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__buckets) -> _WhichOneofReturnType__buckets | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__crop_variants) -> _WhichOneofReturnType__crop_variants | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__flip_probability) -> _WhichOneofReturnType__flip_probability | None: ...
     @_typing.overload
@@ -1103,12 +1171,29 @@ class SubsetSpec(_message.Message):
     PATH_PREFIX_FIELD_NUMBER: _builtins.int
     REPEATS_FIELD_NUMBER: _builtins.int
     CAPTIONS_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    CLASS_IMAGES_FIELD_NUMBER: _builtins.int
+    FLIP_PROBABILITY_FIELD_NUMBER: _builtins.int
     path_prefix: _builtins.str
     """Files whose path starts with this belong to the subset, such as `10_cat/`. At most 1000 characters.
     Default: empty, all files.
     """
     repeats: _builtins.int
     """How often each picture is visited in an epoch. 1 to 10000. Default: 1."""
+    weight: _builtins.float
+    """How much a picture's error counts in the loss, beside how often it is visited. Above 0, at most 100. Default: 1."""
+    concept: _builtins.str
+    """Which concept the pictures show, where the job has several: the activation tag of one in `concepts`, or its class words
+    if it has no tag. Default: empty, the spec's `concept`.
+    """
+    class_images: _builtins.bool
+    """Whether these are pictures of the class, not of the concept: for prior preservation as in DreamBooth (Ruiz et al.,
+    arXiv 2208.12242). They have no activation tag, and count with the weight of the concept's prior preservation beside their
+    own. Default: false.
+    """
+    flip_probability: _builtins.float
+    """As `flip_probability` of the dataset, for this subset. 0 to 1. Default: the dataset's."""
     @_builtins.property
     def captions(self) -> Global___CaptionSpec:
         """Where captions come from and how they are varied."""
@@ -1119,14 +1204,31 @@ class SubsetSpec(_message.Message):
         path_prefix: _builtins.str = ...,
         repeats: _builtins.int | None = ...,
         captions: Global___CaptionSpec | None = ...,
+        weight: _builtins.float | None = ...,
+        concept: _builtins.str = ...,
+        class_images: _builtins.bool | None = ...,
+        flip_probability: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_repeats", b"_repeats", "captions", b"captions", "repeats", b"repeats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_class_images", b"_class_images", "_flip_probability", b"_flip_probability", "_repeats", b"_repeats", "_weight", b"_weight", "captions", b"captions", "class_images", b"class_images", "flip_probability", b"flip_probability", "repeats", b"repeats", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_repeats", b"_repeats", "captions", b"captions", "path_prefix", b"path_prefix", "repeats", b"repeats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class_images", b"_class_images", "_flip_probability", b"_flip_probability", "_repeats", b"_repeats", "_weight", b"_weight", "captions", b"captions", "class_images", b"class_images", "concept", b"concept", "flip_probability", b"flip_probability", "path_prefix", b"path_prefix", "repeats", b"repeats", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__class_images: _TypeAlias = _typing.Literal["class_images"]  # noqa: Y015
+    _WhichOneofArgType__class_images: _TypeAlias = _typing.Literal["_class_images", b"_class_images"]  # noqa: Y015
+    _WhichOneofReturnType__flip_probability: _TypeAlias = _typing.Literal["flip_probability"]  # noqa: Y015
+    _WhichOneofArgType__flip_probability: _TypeAlias = _typing.Literal["_flip_probability", b"_flip_probability"]  # noqa: Y015
     _WhichOneofReturnType__repeats: _TypeAlias = _typing.Literal["repeats"]  # noqa: Y015
     _WhichOneofArgType__repeats: _TypeAlias = _typing.Literal["_repeats", b"_repeats"]  # noqa: Y015
+    _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
+    _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__class_images) -> _WhichOneofReturnType__class_images | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flip_probability) -> _WhichOneofReturnType__flip_probability | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__repeats) -> _WhichOneofReturnType__repeats | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight) -> _WhichOneofReturnType__weight | None: ...
 
 Global___SubsetSpec: _TypeAlias = SubsetSpec  # noqa: Y015
 
@@ -1144,6 +1246,12 @@ class CaptionSpec(_message.Message):
     KEEP_TAGS_FIELD_NUMBER: _builtins.int
     TAG_DROPOUT_FIELD_NUMBER: _builtins.int
     CAPTION_DROPOUT_FIELD_NUMBER: _builtins.int
+    SEPARATOR_FIELD_NUMBER: _builtins.int
+    KEEP_SEPARATOR_FIELD_NUMBER: _builtins.int
+    GROUP_SEPARATOR_FIELD_NUMBER: _builtins.int
+    WILDCARDS_FIELD_NUMBER: _builtins.int
+    LINES_AS_ALTERNATIVES_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
     source: Global___CaptionSource.ValueType
     """Where a picture's caption comes from. Default: FILE."""
     text: _builtins.str
@@ -1155,13 +1263,36 @@ class CaptionSpec(_message.Message):
     suffix: _builtins.str
     """Put after each caption, with ", " between. At most 1000 characters. Default: empty."""
     shuffle_tags: _builtins.bool
-    """Whether comma-separated tags are shuffled on each visit. Default: false."""
+    """Whether tags, the parts between separators, are shuffled on each visit. Default: false."""
     keep_tags: _builtins.int
     """Tags at the front that are neither shuffled nor dropped, the activation tag not counted. 0 to 75. Default: 0."""
     tag_dropout: _builtins.float
     """Probability that a tag is left out of a visit. 0 to 1. Default: 0."""
     caption_dropout: _builtins.float
     """Probability that a visit has an empty caption. 0 to 1. Default: from the preset."""
+    separator: _builtins.str
+    """What stands between tags, in captions as they are written and as they are learnt. 1 to 8 characters, not only spaces.
+    Default: `,`.
+    """
+    keep_separator: _builtins.str
+    """What parts the tags that stay from those that are shuffled and dropped, such as `|||`: those before its first occurrence stay
+    in front, those after its second at the end. In captions that have it `keep_tags` does not count. At most 8 characters, not
+    only spaces. Default: empty, none.
+    """
+    group_separator: _builtins.str
+    """What joins tags that are shuffled and dropped together, such as `;;;`; it becomes `separator`. At most 8 characters, not
+    only spaces. Default: empty, none.
+    """
+    wildcards: _builtins.bool
+    """Whether `{a|b|c}` stands for one of its alternatives, drawn for each variant; braces may be nested, and one without `|` stays
+    as it is. Default: false.
+    """
+    lines_as_alternatives: _builtins.bool
+    """Whether the lines of a caption file are alternatives, one drawn for each variant, instead of one caption. Default: false."""
+    variants: _builtins.int
+    """How many captions a picture can have, where something of it is drawn: they repeat after so many visits, so that
+    their embeddings can be kept. 1 to 256. Default: 16.
+    """
     def __init__(
         self,
         *,
@@ -1173,27 +1304,45 @@ class CaptionSpec(_message.Message):
         keep_tags: _builtins.int | None = ...,
         tag_dropout: _builtins.float | None = ...,
         caption_dropout: _builtins.float | None = ...,
+        separator: _builtins.str = ...,
+        keep_separator: _builtins.str = ...,
+        group_separator: _builtins.str = ...,
+        wildcards: _builtins.bool | None = ...,
+        lines_as_alternatives: _builtins.bool | None = ...,
+        variants: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_caption_dropout", b"_caption_dropout", "_keep_tags", b"_keep_tags", "_shuffle_tags", b"_shuffle_tags", "_tag_dropout", b"_tag_dropout", "caption_dropout", b"caption_dropout", "keep_tags", b"keep_tags", "shuffle_tags", b"shuffle_tags", "tag_dropout", b"tag_dropout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_caption_dropout", b"_caption_dropout", "_keep_tags", b"_keep_tags", "_lines_as_alternatives", b"_lines_as_alternatives", "_shuffle_tags", b"_shuffle_tags", "_tag_dropout", b"_tag_dropout", "_variants", b"_variants", "_wildcards", b"_wildcards", "caption_dropout", b"caption_dropout", "keep_tags", b"keep_tags", "lines_as_alternatives", b"lines_as_alternatives", "shuffle_tags", b"shuffle_tags", "tag_dropout", b"tag_dropout", "variants", b"variants", "wildcards", b"wildcards"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caption_dropout", b"_caption_dropout", "_keep_tags", b"_keep_tags", "_shuffle_tags", b"_shuffle_tags", "_tag_dropout", b"_tag_dropout", "caption_dropout", b"caption_dropout", "keep_tags", b"keep_tags", "prefix", b"prefix", "shuffle_tags", b"shuffle_tags", "source", b"source", "suffix", b"suffix", "tag_dropout", b"tag_dropout", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_caption_dropout", b"_caption_dropout", "_keep_tags", b"_keep_tags", "_lines_as_alternatives", b"_lines_as_alternatives", "_shuffle_tags", b"_shuffle_tags", "_tag_dropout", b"_tag_dropout", "_variants", b"_variants", "_wildcards", b"_wildcards", "caption_dropout", b"caption_dropout", "group_separator", b"group_separator", "keep_separator", b"keep_separator", "keep_tags", b"keep_tags", "lines_as_alternatives", b"lines_as_alternatives", "prefix", b"prefix", "separator", b"separator", "shuffle_tags", b"shuffle_tags", "source", b"source", "suffix", b"suffix", "tag_dropout", b"tag_dropout", "text", b"text", "variants", b"variants", "wildcards", b"wildcards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__caption_dropout: _TypeAlias = _typing.Literal["caption_dropout"]  # noqa: Y015
     _WhichOneofArgType__caption_dropout: _TypeAlias = _typing.Literal["_caption_dropout", b"_caption_dropout"]  # noqa: Y015
     _WhichOneofReturnType__keep_tags: _TypeAlias = _typing.Literal["keep_tags"]  # noqa: Y015
     _WhichOneofArgType__keep_tags: _TypeAlias = _typing.Literal["_keep_tags", b"_keep_tags"]  # noqa: Y015
+    _WhichOneofReturnType__lines_as_alternatives: _TypeAlias = _typing.Literal["lines_as_alternatives"]  # noqa: Y015
+    _WhichOneofArgType__lines_as_alternatives: _TypeAlias = _typing.Literal["_lines_as_alternatives", b"_lines_as_alternatives"]  # noqa: Y015
     _WhichOneofReturnType__shuffle_tags: _TypeAlias = _typing.Literal["shuffle_tags"]  # noqa: Y015
     _WhichOneofArgType__shuffle_tags: _TypeAlias = _typing.Literal["_shuffle_tags", b"_shuffle_tags"]  # noqa: Y015
     _WhichOneofReturnType__tag_dropout: _TypeAlias = _typing.Literal["tag_dropout"]  # noqa: Y015
     _WhichOneofArgType__tag_dropout: _TypeAlias = _typing.Literal["_tag_dropout", b"_tag_dropout"]  # noqa: Y015
+    _WhichOneofReturnType__variants: _TypeAlias = _typing.Literal["variants"]  # noqa: Y015
+    _WhichOneofArgType__variants: _TypeAlias = _typing.Literal["_variants", b"_variants"]  # noqa: Y015
+    _WhichOneofReturnType__wildcards: _TypeAlias = _typing.Literal["wildcards"]  # noqa: Y015
+    _WhichOneofArgType__wildcards: _TypeAlias = _typing.Literal["_wildcards", b"_wildcards"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__caption_dropout) -> _WhichOneofReturnType__caption_dropout | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_tags) -> _WhichOneofReturnType__keep_tags | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__lines_as_alternatives) -> _WhichOneofReturnType__lines_as_alternatives | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shuffle_tags) -> _WhichOneofReturnType__shuffle_tags | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tag_dropout) -> _WhichOneofReturnType__tag_dropout | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variants) -> _WhichOneofReturnType__variants | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wildcards) -> _WhichOneofReturnType__wildcards | None: ...
 
 Global___CaptionSpec: _TypeAlias = CaptionSpec  # noqa: Y015
 
