@@ -3,10 +3,13 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from loramill.v1 import training_pb2 as _training_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +20,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DatasetLayout:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DatasetLayoutEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetLayout.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATASET_LAYOUT_UNSPECIFIED: _DatasetLayout.ValueType  # 0
+    """Not known, or to be found out."""
+    DATASET_LAYOUT_PLAIN: _DatasetLayout.ValueType  # 1
+    """Pictures in any folders, each with a caption file of its name beside it."""
+    DATASET_LAYOUT_KOHYA_FOLDERS: _DatasetLayout.ValueType  # 2
+    """The same in folders named `10_tag class`: repeats, activation tag, class words."""
+    DATASET_LAYOUT_KOHYA_TOML: _DatasetLayout.ValueType  # 3
+    """A dataset configuration of kohya's scripts, in TOML, and the folders that it names."""
+    DATASET_LAYOUT_IMAGEFOLDER: _DatasetLayout.ValueType  # 4
+    """`metadata.jsonl` or `metadata.csv` with `file_name` and a column of captions, as Hugging Face's datasets write it."""
+    DATASET_LAYOUT_WEBDATASET: _DatasetLayout.ValueType  # 5
+    """Tar files whose members of one stem make a sample."""
+
+class DatasetLayout(_DatasetLayout, metaclass=_DatasetLayoutEnumTypeWrapper):
+    """How pictures and captions lie."""
+
+DATASET_LAYOUT_UNSPECIFIED: DatasetLayout.ValueType  # 0
+"""Not known, or to be found out."""
+DATASET_LAYOUT_PLAIN: DatasetLayout.ValueType  # 1
+"""Pictures in any folders, each with a caption file of its name beside it."""
+DATASET_LAYOUT_KOHYA_FOLDERS: DatasetLayout.ValueType  # 2
+"""The same in folders named `10_tag class`: repeats, activation tag, class words."""
+DATASET_LAYOUT_KOHYA_TOML: DatasetLayout.ValueType  # 3
+"""A dataset configuration of kohya's scripts, in TOML, and the folders that it names."""
+DATASET_LAYOUT_IMAGEFOLDER: DatasetLayout.ValueType  # 4
+"""`metadata.jsonl` or `metadata.csv` with `file_name` and a column of captions, as Hugging Face's datasets write it."""
+DATASET_LAYOUT_WEBDATASET: DatasetLayout.ValueType  # 5
+"""Tar files whose members of one stem make a sample."""
+Global___DatasetLayout: _TypeAlias = DatasetLayout  # noqa: Y015
 
 class _DatasetState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -56,6 +95,8 @@ class Dataset(_message.Message):
     DIGEST_FIELD_NUMBER: _builtins.int
     FILE_COUNT_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    INPUT_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `datasets/<id>`. Output only."""
     display_name: _builtins.str
@@ -76,6 +117,18 @@ class Dataset(_message.Message):
     def finalize_time(self) -> _timestamp_pb2.Timestamp:
         """When it was frozen; unset until then. Output only."""
 
+    @_builtins.property
+    def input(self) -> Global___DatasetInput:
+        """What was read to make it, and what was left out and why. Told by whoever creates the dataset, for people; where the service
+        reads a source itself, by the service. Default: empty.
+        """
+
+    @_builtins.property
+    def suggested(self) -> Global___SuggestedSpec:
+        """What jobs on it get where their spec leaves it open: subsets with repeats and caption rules, an activation tag. Held to the
+        same bounds as a spec. Default: empty.
+        """
+
     def __init__(
         self,
         *,
@@ -87,14 +140,160 @@ class Dataset(_message.Message):
         digest: _builtins.str = ...,
         file_count: _builtins.int = ...,
         size_bytes: _builtins.int = ...,
+        input: Global___DatasetInput | None = ...,
+        suggested: Global___SuggestedSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finalize_time", b"finalize_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finalize_time", b"finalize_time", "input", b"input", "suggested", b"suggested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "file_count", b"file_count", "finalize_time", b"finalize_time", "name", b"name", "size_bytes", b"size_bytes", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "display_name", b"display_name", "file_count", b"file_count", "finalize_time", b"finalize_time", "input", b"input", "name", b"name", "size_bytes", b"size_bytes", "state", b"state", "suggested", b"suggested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class DatasetInput(_message.Message):
+    """What a dataset was made of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
+    SUBSETS_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    layout: Global___DatasetLayout.ValueType
+    """How pictures and captions lay."""
+    source: _builtins.str
+    """The name of the folder or archive, or the address that the service read. At most 1000 characters."""
+    pictures: _builtins.int
+    """Pictures that were taken."""
+    captions: _builtins.int
+    """Captions that were taken, one for a picture."""
+    @_builtins.property
+    def subsets(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputSubset]:
+        """The subsets that were found; at most 1000."""
+
+    @_builtins.property
+    def ignored(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgnoredFiles]:
+        """What was left out; at most 100."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What deserves attention, a sentence each; at most 100 of at most 1000 characters."""
+
+    def __init__(
+        self,
+        *,
+        layout: Global___DatasetLayout.ValueType = ...,
+        source: _builtins.str = ...,
+        pictures: _builtins.int = ...,
+        captions: _builtins.int = ...,
+        subsets: _abc.Iterable[Global___InputSubset] | None = ...,
+        ignored: _abc.Iterable[Global___IgnoredFiles] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captions", b"captions", "ignored", b"ignored", "layout", b"layout", "notes", b"notes", "pictures", b"pictures", "source", b"source", "subsets", b"subsets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetInput: _TypeAlias = DatasetInput  # noqa: Y015
+
+@_typing.final
+class InputSubset(_message.Message):
+    """A part of what was read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_PREFIX_FIELD_NUMBER: _builtins.int
+    PICTURES_FIELD_NUMBER: _builtins.int
+    CAPTIONED_FIELD_NUMBER: _builtins.int
+    path_prefix: _builtins.str
+    """As in SubsetSpec."""
+    pictures: _builtins.int
+    """Pictures in it."""
+    captioned: _builtins.int
+    """Those of them that have a caption."""
+    def __init__(
+        self,
+        *,
+        path_prefix: _builtins.str = ...,
+        pictures: _builtins.int = ...,
+        captioned: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioned", b"captioned", "path_prefix", b"path_prefix", "pictures", b"pictures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputSubset: _TypeAlias = InputSubset  # noqa: Y015
+
+@_typing.final
+class IgnoredFiles(_message.Message):
+    """Files that were left out for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, in some words. At most 200 characters."""
+    count: _builtins.int
+    """How many."""
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Some of their names; at most 5."""
+
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        count: _builtins.int = ...,
+        examples: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "examples", b"examples", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgnoredFiles: _TypeAlias = IgnoredFiles  # noqa: Y015
+
+@_typing.final
+class SuggestedSpec(_message.Message):
+    """Fields of a spec that a dataset knows better than a preset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASET_FIELD_NUMBER: _builtins.int
+    CONCEPT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dataset(self) -> _training_pb2.DatasetSpec:
+        """`subsets` where the spec has none; each other field where the spec leaves it open. `dataset` is not used."""
+
+    @_builtins.property
+    def concept(self) -> _training_pb2.ConceptSpec:
+        """`activation_tag` and `class_words` where the spec says nothing of the concept."""
+
+    def __init__(
+        self,
+        *,
+        dataset: _training_pb2.DatasetSpec | None = ...,
+        concept: _training_pb2.ConceptSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "dataset", b"dataset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "dataset", b"dataset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuggestedSpec: _TypeAlias = SuggestedSpec  # noqa: Y015
 
 @_typing.final
 class DatasetFile(_message.Message):

@@ -28,21 +28,38 @@ class CreateDatasetRequest(_message.Message):
 
     DATASET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_URI_FIELD_NUMBER: _builtins.int
+    LAYOUT_FIELD_NUMBER: _builtins.int
+    CAPTION_COLUMN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """As in CreateTrainingJob."""
+    """As in CreateTrainingJob. After a call that broke off, the same request goes on where it stopped."""
+    source_uri: _builtins.str
+    """`s3://bucket/folder/`, or an archive or a dataset configuration there, below a root that the operator listed. The service
+    reads it, and nothing is uploaded. What cannot become a dataset is INVALID_ARGUMENT with everything that is wrong with it.
+    At most 1000 characters. Default: empty.
+    """
+    layout: _dataset_pb2.DatasetLayout.ValueType
+    """How the source is read. Default: found out."""
+    caption_column: _builtins.str
+    """The column of an imagefolder's metadata, or the field of a sample's JSON, that holds captions. At most 200 characters.
+    Default: the first of text, caption, prompt, description.
+    """
     @_builtins.property
     def dataset(self) -> _dataset_pb2.Dataset:
-        """Only `display_name` is read. Default: empty."""
+        """Only `display_name`, `input` and `suggested` are read; with a `source_uri` the first alone. Default: empty."""
 
     def __init__(
         self,
         *,
         dataset: _dataset_pb2.Dataset | None = ...,
         request_id: _builtins.str = ...,
+        source_uri: _builtins.str = ...,
+        layout: _dataset_pb2.DatasetLayout.ValueType = ...,
+        caption_column: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,7 +83,7 @@ class DatasetServiceServicer:
     """
 
     def CreateDataset(self, request, context):
-        """Opens an empty dataset.
+        """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

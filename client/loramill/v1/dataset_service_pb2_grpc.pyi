@@ -35,7 +35,7 @@ class DatasetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]
-    """Opens an empty dataset."""
+    """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
     UploadFile: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
@@ -63,7 +63,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
-    """Opens an empty dataset."""
+    """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
     UploadFile: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
@@ -94,7 +94,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.CreateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
-        """Opens an empty dataset."""
+        """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
 
     @_abc_1.abstractmethod
     def UploadFile(
