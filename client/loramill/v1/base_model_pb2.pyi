@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,6 +19,98 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _BaseModelState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BaseModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BaseModelState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BASE_MODEL_STATE_UNSPECIFIED: _BaseModelState.ValueType  # 0
+    """Never written."""
+    BASE_MODEL_STATE_IMPORTING: _BaseModelState.ValueType  # 1
+    """Its first import goes on."""
+    BASE_MODEL_STATE_READY: _BaseModelState.ValueType  # 2
+    """It is stored, whole and checked."""
+    BASE_MODEL_STATE_FAILED: _BaseModelState.ValueType  # 3
+    """No import has come to its end; `last_import` says what is wrong. Another import of the same id may."""
+
+class BaseModelState(_BaseModelState, metaclass=_BaseModelStateEnumTypeWrapper):
+    """Whether a base model can be trained on."""
+
+BASE_MODEL_STATE_UNSPECIFIED: BaseModelState.ValueType  # 0
+"""Never written."""
+BASE_MODEL_STATE_IMPORTING: BaseModelState.ValueType  # 1
+"""Its first import goes on."""
+BASE_MODEL_STATE_READY: BaseModelState.ValueType  # 2
+"""It is stored, whole and checked."""
+BASE_MODEL_STATE_FAILED: BaseModelState.ValueType  # 3
+"""No import has come to its end; `last_import` says what is wrong. Another import of the same id may."""
+Global___BaseModelState: _TypeAlias = BaseModelState  # noqa: Y015
+
+class _BaseModelImportState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BaseModelImportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BaseModelImportState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BASE_MODEL_IMPORT_STATE_UNSPECIFIED: _BaseModelImportState.ValueType  # 0
+    """Never written."""
+    BASE_MODEL_IMPORT_STATE_RUNNING: _BaseModelImportState.ValueType  # 1
+    """It waits for its machine, or works."""
+    BASE_MODEL_IMPORT_STATE_SUCCEEDED: _BaseModelImportState.ValueType  # 2
+    """What it imported is what the base model holds."""
+    BASE_MODEL_IMPORT_STATE_FAILED: _BaseModelImportState.ValueType  # 3
+    """It ended with the problems it lists."""
+
+class BaseModelImportState(_BaseModelImportState, metaclass=_BaseModelImportStateEnumTypeWrapper):
+    """How an import stands."""
+
+BASE_MODEL_IMPORT_STATE_UNSPECIFIED: BaseModelImportState.ValueType  # 0
+"""Never written."""
+BASE_MODEL_IMPORT_STATE_RUNNING: BaseModelImportState.ValueType  # 1
+"""It waits for its machine, or works."""
+BASE_MODEL_IMPORT_STATE_SUCCEEDED: BaseModelImportState.ValueType  # 2
+"""What it imported is what the base model holds."""
+BASE_MODEL_IMPORT_STATE_FAILED: BaseModelImportState.ValueType  # 3
+"""It ended with the problems it lists."""
+Global___BaseModelImportState: _TypeAlias = BaseModelImportState  # noqa: Y015
+
+class _BaseModelImportPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BaseModelImportPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BaseModelImportPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BASE_MODEL_IMPORT_PHASE_UNSPECIFIED: _BaseModelImportPhase.ValueType  # 0
+    """It has not begun."""
+    BASE_MODEL_IMPORT_PHASE_LISTING: _BaseModelImportPhase.ValueType  # 1
+    """Asks the source what there is."""
+    BASE_MODEL_IMPORT_PHASE_FETCHING: _BaseModelImportPhase.ValueType  # 2
+    """Copies files from the source."""
+    BASE_MODEL_IMPORT_PHASE_CONVERTING: _BaseModelImportPhase.ValueType  # 3
+    """Turns a single file into the diffusers layout."""
+    BASE_MODEL_IMPORT_PHASE_CHECKING: _BaseModelImportPhase.ValueType  # 4
+    """Checks and digests what is to be stored."""
+    BASE_MODEL_IMPORT_PHASE_STORING: _BaseModelImportPhase.ValueType  # 5
+    """Writes it to the object store."""
+
+class BaseModelImportPhase(_BaseModelImportPhase, metaclass=_BaseModelImportPhaseEnumTypeWrapper):
+    """What an import does."""
+
+BASE_MODEL_IMPORT_PHASE_UNSPECIFIED: BaseModelImportPhase.ValueType  # 0
+"""It has not begun."""
+BASE_MODEL_IMPORT_PHASE_LISTING: BaseModelImportPhase.ValueType  # 1
+"""Asks the source what there is."""
+BASE_MODEL_IMPORT_PHASE_FETCHING: BaseModelImportPhase.ValueType  # 2
+"""Copies files from the source."""
+BASE_MODEL_IMPORT_PHASE_CONVERTING: BaseModelImportPhase.ValueType  # 3
+"""Turns a single file into the diffusers layout."""
+BASE_MODEL_IMPORT_PHASE_CHECKING: BaseModelImportPhase.ValueType  # 4
+"""Checks and digests what is to be stored."""
+BASE_MODEL_IMPORT_PHASE_STORING: BaseModelImportPhase.ValueType  # 5
+"""Writes it to the object store."""
+Global___BaseModelImportPhase: _TypeAlias = BaseModelImportPhase  # noqa: Y015
 
 @_typing.final
 class BaseModel(_message.Message):
@@ -32,25 +127,47 @@ class BaseModel(_message.Message):
     RESOLUTION_FIELD_NUMBER: _builtins.int
     PREDICTION_TYPE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LAST_IMPORT_FIELD_NUMBER: _builtins.int
+    VAE_SOURCE_URI_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `baseModels/<id>`; the id is 1 to 63 lower-case letters, digits and `-`."""
     source_uri: _builtins.str
-    """Where it was imported from: `builtin://shapes`, or `file://` below a root that the operator listed. Output only."""
+    """Where it was imported from, with the commit that its revision stood for: `builtin://shapes`, `hf://owner/repo@commit/path`,
+    `s3://bucket/prefix`, `file:///path`. Output only.
+    """
     family: _builtins.str
     """`sd15`. Found from the weights, not from the name. Output only."""
     digest: _builtins.str
     """SHA-256 over every path and content, in hexadecimal. Output only."""
     license: _builtins.str
-    """The licence it came with, as an SPDX identifier or in words; empty if unknown."""
+    """The licence it came with, as an SPDX identifier or in words: as it was given with the import, else as the hub's model card
+    says; empty if unknown.
+    """
     size_bytes: _builtins.int
     """Bytes of all files. Output only."""
     resolution: _builtins.int
     """Side of the square pictures that it was made for, in pixels. Output only."""
     prediction_type: _builtins.str
     """`epsilon` or `v_prediction`, as the scheduler's configuration says. Output only."""
+    state: Global___BaseModelState.ValueType
+    """Whether it can be trained on. Output only."""
+    vae_source_uri: _builtins.str
+    """Where the VAE in it was imported from, as in `source_uri`; empty where it is the source's own. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was imported. Output only."""
+
+    @_builtins.property
+    def last_import(self) -> Global___BaseModelImport:
+        """The newest import of this id, also one that has failed and changed nothing; unset where it was part of the installation.
+        Output only.
+        """
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was decided when it was imported: files that were left out, settings that the source did not tell. Output only."""
 
     def __init__(
         self,
@@ -64,11 +181,115 @@ class BaseModel(_message.Message):
         resolution: _builtins.int = ...,
         prediction_type: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___BaseModelState.ValueType = ...,
+        last_import: Global___BaseModelImport | None = ...,
+        vae_source_uri: _builtins.str = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_import", b"last_import"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "family", b"family", "license", b"license", "name", b"name", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "family", b"family", "last_import", b"last_import", "license", b"license", "name", b"name", "notes", b"notes", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "state", b"state", "vae_source_uri", b"vae_source_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BaseModel: _TypeAlias = BaseModel  # noqa: Y015
+
+@_typing.final
+class BaseModelImport(_message.Message):
+    """One import of a base model. What it stores counts only once it has succeeded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SOURCE_URI_FIELD_NUMBER: _builtins.int
+    VAE_SOURCE_URI_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    BYTES_DONE_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Counts the imports of this id from 1."""
+    state: Global___BaseModelImportState.ValueType
+    """How it stands."""
+    source_uri: _builtins.str
+    """As it was asked for."""
+    vae_source_uri: _builtins.str
+    """As it was asked for; empty for none."""
+    phase: Global___BaseModelImportPhase.ValueType
+    """What it does, or did last."""
+    bytes_done: _builtins.int
+    """Bytes done in this phase."""
+    bytes_total: _builtins.int
+    """Bytes to be done in this phase; 0 where that is not known."""
+    message: _builtins.str
+    """What it waits for, or how it ended: one sentence, or empty."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___BaseModelImportProblem]:
+        """Everything that is wrong, where it failed."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last gave a sign of life."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        state: Global___BaseModelImportState.ValueType = ...,
+        source_uri: _builtins.str = ...,
+        vae_source_uri: _builtins.str = ...,
+        phase: Global___BaseModelImportPhase.ValueType = ...,
+        bytes_done: _builtins.int = ...,
+        bytes_total: _builtins.int = ...,
+        message: _builtins.str = ...,
+        problems: _abc.Iterable[Global___BaseModelImportProblem] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "create_time", b"create_time", "end_time", b"end_time", "message", b"message", "number", b"number", "phase", b"phase", "problems", b"problems", "source_uri", b"source_uri", "state", b"state", "update_time", b"update_time", "vae_source_uri", b"vae_source_uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModelImport: _TypeAlias = BaseModelImport  # noqa: Y015
+
+@_typing.final
+class BaseModelImportProblem(_message.Message):
+    """One thing that is wrong with an import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """A word that programs can act on, such as `UNSUITABLE_BASE`, `NOT_FOUND`, `ACCESS_REFUSED`, `SOURCE_UNAVAILABLE`."""
+    description: _builtins.str
+    """One sentence that names the thing and the remedy."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModelImportProblem: _TypeAlias = BaseModelImportProblem  # noqa: Y015

@@ -104,22 +104,37 @@ class ImportBaseModelRequest(_message.Message):
     BASE_MODEL_ID_FIELD_NUMBER: _builtins.int
     SOURCE_URI_FIELD_NUMBER: _builtins.int
     LICENSE_FIELD_NUMBER: _builtins.int
+    VAE_SOURCE_URI_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     base_model_id: _builtins.str
     """The id to give it: 1 to 63 lower-case letters, digits and `-`. Required."""
     source_uri: _builtins.str
-    """`file:///folder`, in the diffusers layout, below a root that the operator listed when the service was started. Required."""
+    """Required. A folder in the diffusers layout or a single-file checkpoint in safetensors:
+    `hf://owner/repo[@revision][/path]`, a branch, tag or commit of a Hugging Face hub, `main` by default, with `%2F` for a
+    `/` in the revision; `s3://bucket/path` or `file:///path` below a root that the operator listed.
+    """
     license: _builtins.str
     """As in BaseModel. Default: empty."""
+    vae_source_uri: _builtins.str
+    """A VAE to put in the place of the source's own: a folder with `config.json` and weights, or a folder with `vae` in it, in the
+    diffusers layout, or a single file in safetensors. As `source_uri`. Default: empty, the source's own.
+    """
+    variant: _builtins.str
+    """`fp16` takes the half-size files of a diffusers layout, `*.fp16.safetensors`, of UNet and text encoders where there are any.
+    Default: empty, the files without such a word; those with it only where there are no others.
+    """
     def __init__(
         self,
         *,
         base_model_id: _builtins.str = ...,
         source_uri: _builtins.str = ...,
         license: _builtins.str = ...,
+        vae_source_uri: _builtins.str = ...,
+        variant: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "license", b"license", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model_id", b"base_model_id", "license", b"license", "source_uri", b"source_uri", "vae_source_uri", b"vae_source_uri", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,22 +58,25 @@ class BaseModelServiceServicer:
     """
 
     def ListBaseModels(self, request, context):
-        """Base models, by name.
+        """Base models that are ready or being imported, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBaseModel(self, request, context):
-        """One base model.
+        """One base model, also one whose import has failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ImportBaseModel(self, request, context):
-        """Copies a base model into the store, checked and pinned. For operators. The same content under the same id again is
-        accepted; another content is ALREADY_EXISTS.
+        """Copies a base model into the store, checked and pinned. For operators. The call waits some seconds for the end of the import:
+        what is refused by then is answered with everything that is wrong, else the answer is the base model as it stands, and
+        GetBaseModel tells the rest in `last_import`. The import goes on whoever listens. The same content under the same id again
+        is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
+        FAILED_PRECONDITION. One that was interrupted can be asked for again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

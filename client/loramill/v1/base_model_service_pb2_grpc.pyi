@@ -35,12 +35,15 @@ class BaseModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BaseModelServiceAsyncStub: ...
     ListBaseModels: _grpc.UnaryUnaryMultiCallable[_base_model_service_pb2.ListBaseModelsRequest, _base_model_service_pb2.ListBaseModelsResponse]
-    """Base models, by name."""
+    """Base models that are ready or being imported, by name."""
     GetBaseModel: _grpc.UnaryUnaryMultiCallable[_base_model_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]
-    """One base model."""
+    """One base model, also one whose import has failed."""
     ImportBaseModel: _grpc.UnaryUnaryMultiCallable[_base_model_service_pb2.ImportBaseModelRequest, _base_model_pb2.BaseModel]
-    """Copies a base model into the store, checked and pinned. For operators. The same content under the same id again is
-    accepted; another content is ALREADY_EXISTS.
+    """Copies a base model into the store, checked and pinned. For operators. The call waits some seconds for the end of the import:
+    what is refused by then is answered with everything that is wrong, else the answer is the base model as it stands, and
+    GetBaseModel tells the rest in `last_import`. The import goes on whoever listens. The same content under the same id again
+    is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
+    FAILED_PRECONDITION. One that was interrupted can be asked for again.
     """
 
 @_typing.type_check_only
@@ -49,12 +52,15 @@ class BaseModelServiceAsyncStub(BaseModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListBaseModels: _aio.UnaryUnaryMultiCallable[_base_model_service_pb2.ListBaseModelsRequest, _base_model_service_pb2.ListBaseModelsResponse]  # type: ignore[assignment]
-    """Base models, by name."""
+    """Base models that are ready or being imported, by name."""
     GetBaseModel: _aio.UnaryUnaryMultiCallable[_base_model_service_pb2.GetBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
-    """One base model."""
+    """One base model, also one whose import has failed."""
     ImportBaseModel: _aio.UnaryUnaryMultiCallable[_base_model_service_pb2.ImportBaseModelRequest, _base_model_pb2.BaseModel]  # type: ignore[assignment]
-    """Copies a base model into the store, checked and pinned. For operators. The same content under the same id again is
-    accepted; another content is ALREADY_EXISTS.
+    """Copies a base model into the store, checked and pinned. For operators. The call waits some seconds for the end of the import:
+    what is refused by then is answered with everything that is wrong, else the answer is the base model as it stands, and
+    GetBaseModel tells the rest in `last_import`. The import goes on whoever listens. The same content under the same id again
+    is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
+    FAILED_PRECONDITION. One that was interrupted can be asked for again.
     """
 
 class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,7 +72,7 @@ class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _base_model_service_pb2.ListBaseModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_service_pb2.ListBaseModelsResponse, _abc.Awaitable[_base_model_service_pb2.ListBaseModelsResponse]]:
-        """Base models, by name."""
+        """Base models that are ready or being imported, by name."""
 
     @_abc_1.abstractmethod
     def GetBaseModel(
@@ -74,7 +80,7 @@ class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _base_model_service_pb2.GetBaseModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
-        """One base model."""
+        """One base model, also one whose import has failed."""
 
     @_abc_1.abstractmethod
     def ImportBaseModel(
@@ -82,8 +88,11 @@ class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _base_model_service_pb2.ImportBaseModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_base_model_pb2.BaseModel, _abc.Awaitable[_base_model_pb2.BaseModel]]:
-        """Copies a base model into the store, checked and pinned. For operators. The same content under the same id again is
-        accepted; another content is ALREADY_EXISTS.
+        """Copies a base model into the store, checked and pinned. For operators. The call waits some seconds for the end of the import:
+        what is refused by then is answered with everything that is wrong, else the answer is the base model as it stands, and
+        GetBaseModel tells the rest in `last_import`. The import goes on whoever listens. The same content under the same id again
+        is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
+        FAILED_PRECONDITION. One that was interrupted can be asked for again.
         """
 
 def add_BaseModelServiceServicer_to_server(servicer: BaseModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

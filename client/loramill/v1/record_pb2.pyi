@@ -7,6 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from loramill.v1 import base_model_pb2 as _base_model_pb2
+from loramill.v1 import base_model_service_pb2 as _base_model_service_pb2
 from loramill.v1 import dataset_pb2 as _dataset_pb2
 import builtins as _builtins
 import sys
@@ -134,6 +135,74 @@ class BaseModelRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BaseModelRecord: _TypeAlias = BaseModelRecord  # noqa: Y015
+
+@_typing.final
+class BaseModelImportRecord(_message.Message):
+    """`bases/<id>/imports/<n>/request.json`: an operator asked for an import, and this is the n-th of the id."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    number: _builtins.int
+    """Its number, n."""
+    @_builtins.property
+    def request(self) -> _base_model_service_pb2.ImportBaseModelRequest:
+        """What was asked for."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        request: _base_model_service_pb2.ImportBaseModelRequest | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "number", b"number", "request", b"request", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModelImportRecord: _TypeAlias = BaseModelImportRecord  # noqa: Y015
+
+@_typing.final
+class BaseModelImportStatus(_message.Message):
+    """`bases/<id>/imports/<n>/status.json`, overwritten by the import alone, and `bases/<id>/imports/<n>/end.json`, written once when
+    it has ended.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    BASE_IMPORT_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    @_builtins.property
+    def base_import(self) -> _base_model_pb2.BaseModelImport:
+        """How it stands; in `end.json` how it ended."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        base_import: _base_model_pb2.BaseModelImport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_import", b"base_import"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_import", b"base_import", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BaseModelImportStatus: _TypeAlias = BaseModelImportStatus  # noqa: Y015
 
 @_typing.final
 class AuditRecord(_message.Message):
