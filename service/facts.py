@@ -6,8 +6,9 @@ from the facts (state, retry, outcome) is pure and stands in files of its own.
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from loramill import v1
 from service.keys import RunKeys, TenantKeys, number_of
@@ -15,11 +16,18 @@ from store.object_store import RecordError
 from store.records import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Sequence
+
+    from google.protobuf.message import Message
 
     from service.executors import Execution, Executor
     from service.keys import JobKeys
     from store.object_store import ObjectStore
+
+M = TypeVar("M", bound="Message")
+
+_READERS = ThreadPoolExecutor(32, "facts")
+"""They read single records, so that a job takes as long as the few that must follow each other. Nobody in them waits for them."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +92,23 @@ def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | N
     is looked at before its records are read: all that a run has left is in the facts if they say that its trainer is gone.
     """
     keys = TenantKeys(tenant).job(job)
-    # The outcome first, so that it never appears beside launches that are older than it.
+    create, cancel = _reading(store, keys.record, v1.CreateRecord), _reading(store, keys.cancel, v1.CancelIntent)
+    # The outcome before the launches, so that it never appears beside launches that are older than it.
     outcome = read_record(store, keys.outcome, v1.Outcome)
-    create = read_record(store, keys.record, v1.CreateRecord)
-    if create is None:
+    created = create.result()
+    if created is None:
         return None
+    numbers = [number_of(entry.key) for entry in store.list(keys.launches_prefix)]
+    looks = [executor.observe(tenant, job, number) if executor else None for number in numbers]
+    launches = _read_launches(store, keys, numbers, looks)
     return JobFacts(
         tenant=tenant,
         job=job,
-        create=create,
-        launches=tuple(
-            _read_run(store, assignment, keys, executor.observe(tenant, job, assignment.launch) if executor else None)
-            for assignment in _read_assignments(store, keys)
-        ),
-        cancel=read_record(store, keys.cancel, v1.CancelIntent),
+        create=created,
+        launches=launches,
+        cancel=cancel.result(),
         outcome=outcome,
+        # At last: it stands before anything of the job is removed, so that no half of a job is taken for a whole one.
         tombstone=read_record(store, keys.tombstone, v1.Tombstone),
     )
 
@@ -117,29 +127,51 @@ def with_executions(facts: JobFacts, executor: Executor) -> JobFacts:
     return replace(facts, launches=launches)
 
 
-def _read_assignments(store: ObjectStore, keys: JobKeys) -> Iterator[v1.Assignment]:
-    for entry in store.list(keys.launches_prefix):
-        number = number_of(entry.key)
-        assignment = read_record(store, entry.key, v1.Assignment)
-        if assignment is None or assignment.launch != number:
-            raise RecordError(f"{entry.key} must hold the assignment of launch {number}; restore it or delete the job")
-        yield assignment
+def _reading(store: ObjectStore, key: str, message_type: type[M]) -> Future[M | None]:
+    return _READERS.submit(read_record, store, key, message_type)
 
 
-def _read_run(store: ObjectStore, assignment: v1.Assignment, job: JobKeys, execution: Execution | None) -> LaunchFacts:
-    keys = job.run(assignment.launch)
-    # The end first: what its run wrote before it is then there too.
-    end = read_record(store, keys.end, v1.End)
-    return LaunchFacts(
-        assignment=assignment,
-        start=read_record(store, job.start(assignment.launch), v1.LaunchStart),
-        claim=read_record(store, keys.claim, v1.Claim),
-        status=read_record(store, keys.status, v1.RunStatus),
-        end=end,
-        seen_end=read_record(store, job.seen_end(assignment.launch), v1.LaunchEnd) if _leaves_open_why(end) else None,
-        execution=execution,
-        adapters=tuple(_read_adapters(store, keys)),
-    )
+def _read_launches(
+    store: ObjectStore, job: JobKeys, numbers: Sequence[int], looks: Iterable[Execution | None]
+) -> tuple[LaunchFacts, ...]:
+    assignments = [_reading(store, job.launch(number), v1.Assignment) for number in numbers]
+    # The ends before the rest: what a run wrote before its end is then there too.
+    ends = [end.result() for end in [_reading(store, job.run(number).end, v1.End) for number in numbers]]
+    runs = [_RunReading(store, job, number, end) for number, end in zip(numbers, ends, strict=True)]
+    launches = []
+    for number, assignment, run, look in zip(numbers, assignments, runs, looks, strict=True):
+        assigned = assignment.result()
+        if assigned is None or assigned.launch != number:
+            raise RecordError(
+                f"{job.launch(number)} must hold the assignment of launch {number}; restore it or delete the job"
+            )
+        launches.append(run.facts(assigned, look))
+    return tuple(launches)
+
+
+class _RunReading:
+    """What a run has left beside its end, being read."""
+
+    def __init__(self, store: ObjectStore, job: JobKeys, number: int, end: v1.End | None) -> None:
+        keys = job.run(number)
+        self._end = end
+        self._start = _reading(store, job.start(number), v1.LaunchStart)
+        self._claim = _reading(store, keys.claim, v1.Claim)
+        self._status = _reading(store, keys.status, v1.RunStatus)
+        self._seen_end = _reading(store, job.seen_end(number), v1.LaunchEnd) if _leaves_open_why(end) else None
+        self._adapters = _READERS.submit(_read_adapters, store, keys)
+
+    def facts(self, assignment: v1.Assignment, execution: Execution | None) -> LaunchFacts:
+        return LaunchFacts(
+            assignment=assignment,
+            start=self._start.result(),
+            claim=self._claim.result(),
+            status=self._status.result(),
+            end=self._end,
+            seen_end=self._seen_end.result() if self._seen_end else None,
+            execution=execution,
+            adapters=self._adapters.result(),
+        )
 
 
 def _leaves_open_why(end: v1.End | None) -> bool:
@@ -147,9 +179,10 @@ def _leaves_open_why(end: v1.End | None) -> bool:
     return end is None or end.exit_code == v1.EXIT_CODE_PREEMPTED
 
 
-def _read_adapters(store: ObjectStore, keys: RunKeys) -> Iterator[v1.AdapterManifest]:
-    for entry in store.list(keys.adapters_prefix):
-        if entry.key.endswith("/manifest.json"):
-            manifest = read_record(store, entry.key, v1.AdapterManifest)
-            if manifest is not None:
-                yield manifest
+def _read_adapters(store: ObjectStore, keys: RunKeys) -> tuple[v1.AdapterManifest, ...]:
+    found = [
+        read_record(store, entry.key, v1.AdapterManifest)
+        for entry in store.list(keys.adapters_prefix)
+        if entry.key.endswith("/manifest.json")
+    ]
+    return tuple(manifest for manifest in found if manifest is not None)

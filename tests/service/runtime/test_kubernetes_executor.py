@@ -364,7 +364,9 @@ def test_a_pod_that_does_not_go_is_given_up_with_its_node(
     cluster.update(
         PODS, pod_of(cluster)["metadata"]["name"], lambda pod: pod["metadata"].update(deletionTimestamp=ordered)
     )
-    until(lambda: replica.cache.sighting(LaunchId(*LAUNCH)).pods[0]["metadata"].get("deletionTimestamp"))
+    until(
+        lambda: any(pod["metadata"].get("deletionTimestamp") for pod in replica.cache.sighting(LaunchId(*LAUNCH)).pods)
+    )
     found = replica.observe()
     assert (found.reason == v1.STATE_REASON_NODE_LOST) == lost
     assert found.alive == (not lost)
