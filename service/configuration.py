@@ -20,6 +20,12 @@ from service.settings import Unusable
 
 _LARGEST = 1 << 20
 
+_REMEDIES = {
+    "extra_forbidden": "there is no such setting; remove it, or correct its name",
+    "missing": "it must be set",
+}
+"""By pydantic's name of a fault, where its own words do not say what to do."""
+
 
 class Configuration(OperatorModel):
     """One field for each part of the file; the parts' own models tell what they hold."""
@@ -61,7 +67,7 @@ def read_configuration(path: Path) -> Configuration:
         place = " ".join(str(error).split())
         raise Unusable(f"The operator's file {path} is no YAML: {place}; correct it there.") from error
     except ValidationError as error:
-        faults = "; ".join(_sentence(fault["loc"], fault["input"], fault["msg"]) for fault in _faults(error))
+        faults = "; ".join(map(_sentence, _faults(error)))
         raise Unusable(f"The operator's file {path} cannot be used: {faults}.") from error
 
 
@@ -77,10 +83,12 @@ def _faults(error: ValidationError) -> list[ErrorDetails]:
     return [fault for fault in faults if not seems(fault)]
 
 
-def _sentence(place: tuple[int | str, ...], value: object, problem: str) -> str:
-    """`compute.classes[2].gpus is -1: Input should be greater than or equal to 0`; only plain values are shown."""
+def _sentence(fault: ErrorDetails) -> str:
+    """`compute.classes[2].gpus is -1: must be greater than or equal to 0`; only plain values are shown."""
+    value = fault["input"]
     shown = f" is {value!r}" if isinstance(value, str | int | float) else ""
-    return f"{_place(place)}{shown}: {problem.removeprefix('Value error, ')}"
+    problem = _REMEDIES.get(fault["type"], fault["msg"].removeprefix("Value error, ").replace("Input should", "must"))
+    return f"{_place(fault['loc'])}{shown}: {problem}"
 
 
 def _place(parts: tuple[int | str, ...]) -> str:

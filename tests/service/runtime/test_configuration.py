@@ -38,7 +38,7 @@ def test_the_installation_begins_with_a_file_that_can_be_used() -> None:
 
 
 def test_every_fault_is_told_with_its_place_and_value(tmp_path: Path) -> None:
-    wrong = FILE | {
+    wrong = {name: part for name, part in FILE.items() if name != "store"} | {
         "compute": {"classes": [{"name": "A10", "gpus": -1, "cpu": "four", "memory": "16Gi"}]},
         "trainers": {"image": "trainer:latest"},
         "colour": "red",
@@ -47,14 +47,16 @@ def test_every_fault_is_told_with_its_place_and_value(tmp_path: Path) -> None:
         read_configuration(written(tmp_path, wrong))
     text = str(error.value)
     for part in (
+        "store: it must be set",
         "operator.yaml cannot be used: ",
         "compute.classes[0].name is 'A10': must be 1 to 63 lower-case letters",
-        "compute.classes[0].gpus is -1: ",
+        "compute.classes[0].gpus is -1: must be greater than or equal to 0",
         "compute.classes[0].cpu is 'four': must be CPUs above 0, such as 4, 0.5 or 500m",
         "trainers.image is 'trainer:latest': must be an image with its digest",
-        "colour is 'red': ",
+        "colour is 'red': there is no such setting; remove it, or correct its name",
     ):
         assert part in text
+    assert "compute.classes: " not in text, "a list with a faulty entry is not too short as well"
 
 
 @pytest.mark.parametrize("mounted", [True, False])
