@@ -46,11 +46,11 @@ class Findings:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(_sentence(what, paths) for what, paths in self._warnings.items())
+        return tuple(sentence_of(what, paths) for what, paths in self._warnings.items())
 
     def raise_problems(self) -> None:
         """Raises UserError with every problem, if there is one."""
-        sentences = [_sentence(what, paths) for what, paths in self._problems.items()]
+        sentences = [sentence_of(what, paths) for what, paths in self._problems.items()]
         if len(sentences) > _MOST_SENTENCES:
             sentences[_MOST_SENTENCES:] = [f"And {len(sentences) - _MOST_SENTENCES} more problems of the dataset."]
         if sentences:
@@ -65,7 +65,8 @@ def shown(path: str) -> str:
     return f"'{safe}'"
 
 
-def _sentence(what: str | Kind, paths: list[str]) -> str:
+def sentence_of(what: str | Kind, paths: list[str]) -> str:
+    """One sentence that counts and names what was found."""
     if isinstance(what, str):
         return what
     names = ", ".join(shown(path) for path in paths[:_MOST_NAMES])
