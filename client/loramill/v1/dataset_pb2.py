@@ -26,17 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loramill/v1/dataset.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aloramill/v1/training.proto\"\xcc\x02\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.loramill.v1.DatasetState\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rfinalize_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x12\n\nfile_count\x18\x07 \x01(\x05\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12(\n\x05input\x18\t \x01(\x0b\x32\x19.loramill.v1.DatasetInput\x12-\n\tsuggested\x18\n \x01(\x0b\x32\x1a.loramill.v1.SuggestedSpec\"\xd4\x01\n\x0c\x44\x61tasetInput\x12*\n\x06layout\x18\x01 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08pictures\x18\x03 \x01(\x05\x12\x10\n\x08\x63\x61ptions\x18\x04 \x01(\x05\x12)\n\x07subsets\x18\x05 \x03(\x0b\x32\x18.loramill.v1.InputSubset\x12*\n\x07ignored\x18\x06 \x03(\x0b\x32\x19.loramill.v1.IgnoredFiles\x12\r\n\x05notes\x18\x07 \x03(\t\"G\n\x0bInputSubset\x12\x13\n\x0bpath_prefix\x18\x01 \x01(\t\x12\x10\n\x08pictures\x18\x02 \x01(\x05\x12\x11\n\tcaptioned\x18\x03 \x01(\x05\"?\n\x0cIgnoredFiles\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\"e\n\rSuggestedSpec\x12)\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetSpec\x12)\n\x07\x63oncept\x18\x02 \x01(\x0b\x32\x18.loramill.v1.ConceptSpec\"?\n\x0b\x44\x61tasetFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03*\xc9\x01\n\rDatasetLayout\x12\x1e\n\x1a\x44\x41TASET_LAYOUT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TASET_LAYOUT_PLAIN\x10\x01\x12 \n\x1c\x44\x41TASET_LAYOUT_KOHYA_FOLDERS\x10\x02\x12\x1d\n\x19\x44\x41TASET_LAYOUT_KOHYA_TOML\x10\x03\x12\x1e\n\x1a\x44\x41TASET_LAYOUT_IMAGEFOLDER\x10\x04\x12\x1d\n\x19\x44\x41TASET_LAYOUT_WEBDATASET\x10\x05*b\n\x0c\x44\x61tasetState\x12\x1d\n\x19\x44\x41TASET_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_STATE_OPEN\x10\x01\x12\x1b\n\x17\x44\x41TASET_STATE_FINALIZED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19loramill/v1/dataset.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aloramill/v1/training.proto\"\xcc\x02\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12(\n\x05state\x18\x03 \x01(\x0e\x32\x19.loramill.v1.DatasetState\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rfinalize_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x12\n\nfile_count\x18\x07 \x01(\x05\x12\x12\n\nsize_bytes\x18\x08 \x01(\x03\x12(\n\x05input\x18\t \x01(\x0b\x32\x19.loramill.v1.DatasetInput\x12-\n\tsuggested\x18\n \x01(\x0b\x32\x1a.loramill.v1.SuggestedSpec\"\xd4\x01\n\x0c\x44\x61tasetInput\x12*\n\x06layout\x18\x01 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x10\n\x08pictures\x18\x03 \x01(\x05\x12\x10\n\x08\x63\x61ptions\x18\x04 \x01(\x05\x12)\n\x07subsets\x18\x05 \x03(\x0b\x32\x18.loramill.v1.InputSubset\x12*\n\x07ignored\x18\x06 \x03(\x0b\x32\x19.loramill.v1.IgnoredFiles\x12\r\n\x05notes\x18\x07 \x03(\t\"G\n\x0bInputSubset\x12\x13\n\x0bpath_prefix\x18\x01 \x01(\t\x12\x10\n\x08pictures\x18\x02 \x01(\x05\x12\x11\n\tcaptioned\x18\x03 \x01(\x05\"?\n\x0cIgnoredFiles\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x03 \x03(\t\"\x91\x01\n\rSuggestedSpec\x12)\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetSpec\x12)\n\x07\x63oncept\x18\x02 \x01(\x0b\x32\x18.loramill.v1.ConceptSpec\x12*\n\x08\x63oncepts\x18\x03 \x03(\x0b\x32\x18.loramill.v1.ConceptSpec\"?\n\x0b\x44\x61tasetFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03*\xc9\x01\n\rDatasetLayout\x12\x1e\n\x1a\x44\x41TASET_LAYOUT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TASET_LAYOUT_PLAIN\x10\x01\x12 \n\x1c\x44\x41TASET_LAYOUT_KOHYA_FOLDERS\x10\x02\x12\x1d\n\x19\x44\x41TASET_LAYOUT_KOHYA_TOML\x10\x03\x12\x1e\n\x1a\x44\x41TASET_LAYOUT_IMAGEFOLDER\x10\x04\x12\x1d\n\x19\x44\x41TASET_LAYOUT_WEBDATASET\x10\x05*b\n\x0c\x44\x61tasetState\x12\x1d\n\x19\x44\x41TASET_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44\x41TASET_STATE_OPEN\x10\x01\x12\x1b\n\x17\x44\x41TASET_STATE_FINALIZED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.dataset_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATASETLAYOUT']._serialized_start=960
-  _globals['_DATASETLAYOUT']._serialized_end=1161
-  _globals['_DATASETSTATE']._serialized_start=1163
-  _globals['_DATASETSTATE']._serialized_end=1261
+  _globals['_DATASETLAYOUT']._serialized_start=1005
+  _globals['_DATASETLAYOUT']._serialized_end=1206
+  _globals['_DATASETSTATE']._serialized_start=1208
+  _globals['_DATASETSTATE']._serialized_end=1306
   _globals['_DATASET']._serialized_start=104
   _globals['_DATASET']._serialized_end=436
   _globals['_DATASETINPUT']._serialized_start=439
@@ -45,8 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INPUTSUBSET']._serialized_end=724
   _globals['_IGNOREDFILES']._serialized_start=726
   _globals['_IGNOREDFILES']._serialized_end=789
-  _globals['_SUGGESTEDSPEC']._serialized_start=791
-  _globals['_SUGGESTEDSPEC']._serialized_end=892
-  _globals['_DATASETFILE']._serialized_start=894
-  _globals['_DATASETFILE']._serialized_end=957
+  _globals['_SUGGESTEDSPEC']._serialized_start=792
+  _globals['_SUGGESTEDSPEC']._serialized_end=937
+  _globals['_DATASETFILE']._serialized_start=939
+  _globals['_DATASETFILE']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

@@ -273,6 +273,7 @@ class SuggestedSpec(_message.Message):
 
     DATASET_FIELD_NUMBER: _builtins.int
     CONCEPT_FIELD_NUMBER: _builtins.int
+    CONCEPTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dataset(self) -> _training_pb2.DatasetSpec:
         """`subsets` where the spec has none; each other field where the spec leaves it open. `dataset` is not used."""
@@ -281,15 +282,20 @@ class SuggestedSpec(_message.Message):
     def concept(self) -> _training_pb2.ConceptSpec:
         """`activation_tag` and `class_words` where the spec says nothing of the concept."""
 
+    @_builtins.property
+    def concepts(self) -> _containers.RepeatedCompositeFieldContainer[_training_pb2.ConceptSpec]:
+        """Added where the spec has neither `concept` nor `concepts`."""
+
     def __init__(
         self,
         *,
         dataset: _training_pb2.DatasetSpec | None = ...,
         concept: _training_pb2.ConceptSpec | None = ...,
+        concepts: _abc.Iterable[_training_pb2.ConceptSpec] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "dataset", b"dataset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concept", b"concept", "concepts", b"concepts", "dataset", b"dataset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
