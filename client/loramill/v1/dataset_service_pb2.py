@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loramill.v1 import dataset_pb2 as loramill_dot_v1_dot_dataset__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/dataset_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/dataset.proto\"\xa9\x01\n\x14\x43reateDatasetRequest\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.loramill.v1.Dataset\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12*\n\x06layout\x18\x04 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x16\n\x0e\x63\x61ption_column\x18\x05 \x01(\t\"_\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.loramill.v1.UploadFileHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"K\n\x10UploadFileHeader\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"<\n\x12UploadFileResponse\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"S\n\x17\x43reateUploadUrlsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"@\n\x18\x43reateUploadUrlsResponse\x12$\n\x04urls\x18\x01 \x03(\x0b\x32\x16.loramill.v1.UploadUrl\"\xd7\x01\n\tUploadUrl\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.loramill.v1.UploadUrl.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x16\x43ompleteUploadsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"B\n\x17\x43ompleteUploadsResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"&\n\x16\x46inalizeDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse2\xa9\x05\n\x0e\x44\x61tasetService\x12H\n\rCreateDataset\x12!.loramill.v1.CreateDatasetRequest\x1a\x14.loramill.v1.Dataset\x12O\n\nUploadFile\x12\x1e.loramill.v1.UploadFileRequest\x1a\x1f.loramill.v1.UploadFileResponse(\x01\x12_\n\x10\x43reateUploadUrls\x12$.loramill.v1.CreateUploadUrlsRequest\x1a%.loramill.v1.CreateUploadUrlsResponse\x12\\\n\x0f\x43ompleteUploads\x12#.loramill.v1.CompleteUploadsRequest\x1a$.loramill.v1.CompleteUploadsResponse\x12L\n\x0f\x46inalizeDataset\x12#.loramill.v1.FinalizeDatasetRequest\x1a\x14.loramill.v1.Dataset\x12\x42\n\nGetDataset\x12\x1e.loramill.v1.GetDatasetRequest\x1a\x14.loramill.v1.Dataset\x12S\n\x0cListDatasets\x12 .loramill.v1.ListDatasetsRequest\x1a!.loramill.v1.ListDatasetsResponse\x12V\n\rDeleteDataset\x12!.loramill.v1.DeleteDatasetRequest\x1a\".loramill.v1.DeleteDatasetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/dataset_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/dataset.proto\"\xc0\x01\n\x14\x43reateDatasetRequest\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.loramill.v1.Dataset\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12*\n\x06layout\x18\x04 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x16\n\x0e\x63\x61ption_column\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"_\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.loramill.v1.UploadFileHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"K\n\x10UploadFileHeader\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"<\n\x12UploadFileResponse\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"S\n\x17\x43reateUploadUrlsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"@\n\x18\x43reateUploadUrlsResponse\x12$\n\x04urls\x18\x01 \x03(\x0b\x32\x16.loramill.v1.UploadUrl\"\xd7\x01\n\tUploadUrl\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.loramill.v1.UploadUrl.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x16\x43ompleteUploadsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"B\n\x17\x43ompleteUploadsResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"&\n\x16\x46inalizeDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse2\xa9\x05\n\x0e\x44\x61tasetService\x12H\n\rCreateDataset\x12!.loramill.v1.CreateDatasetRequest\x1a\x14.loramill.v1.Dataset\x12O\n\nUploadFile\x12\x1e.loramill.v1.UploadFileRequest\x1a\x1f.loramill.v1.UploadFileResponse(\x01\x12_\n\x10\x43reateUploadUrls\x12$.loramill.v1.CreateUploadUrlsRequest\x1a%.loramill.v1.CreateUploadUrlsResponse\x12\\\n\x0f\x43ompleteUploads\x12#.loramill.v1.CompleteUploadsRequest\x1a$.loramill.v1.CompleteUploadsResponse\x12L\n\x0f\x46inalizeDataset\x12#.loramill.v1.FinalizeDatasetRequest\x1a\x14.loramill.v1.Dataset\x12\x42\n\nGetDataset\x12\x1e.loramill.v1.GetDatasetRequest\x1a\x14.loramill.v1.Dataset\x12S\n\x0cListDatasets\x12 .loramill.v1.ListDatasetsRequest\x1a!.loramill.v1.ListDatasetsResponse\x12V\n\rDeleteDataset\x12!.loramill.v1.DeleteDatasetRequest\x1a\".loramill.v1.DeleteDatasetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,37 +36,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADURL_HEADERSENTRY']._loaded_options = None
   _globals['_UPLOADURL_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEDATASETREQUEST']._serialized_start=111
-  _globals['_CREATEDATASETREQUEST']._serialized_end=280
-  _globals['_UPLOADFILEREQUEST']._serialized_start=282
-  _globals['_UPLOADFILEREQUEST']._serialized_end=377
-  _globals['_UPLOADFILEHEADER']._serialized_start=379
-  _globals['_UPLOADFILEHEADER']._serialized_end=454
-  _globals['_UPLOADFILERESPONSE']._serialized_start=456
-  _globals['_UPLOADFILERESPONSE']._serialized_end=516
-  _globals['_CREATEUPLOADURLSREQUEST']._serialized_start=518
-  _globals['_CREATEUPLOADURLSREQUEST']._serialized_end=601
-  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_start=603
-  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_end=667
-  _globals['_UPLOADURL']._serialized_start=670
-  _globals['_UPLOADURL']._serialized_end=885
-  _globals['_UPLOADURL_HEADERSENTRY']._serialized_start=839
-  _globals['_UPLOADURL_HEADERSENTRY']._serialized_end=885
-  _globals['_COMPLETEUPLOADSREQUEST']._serialized_start=887
-  _globals['_COMPLETEUPLOADSREQUEST']._serialized_end=969
-  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_start=971
-  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_end=1037
-  _globals['_FINALIZEDATASETREQUEST']._serialized_start=1039
-  _globals['_FINALIZEDATASETREQUEST']._serialized_end=1077
-  _globals['_GETDATASETREQUEST']._serialized_start=1079
-  _globals['_GETDATASETREQUEST']._serialized_end=1112
-  _globals['_LISTDATASETSREQUEST']._serialized_start=1114
-  _globals['_LISTDATASETSREQUEST']._serialized_end=1174
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=1176
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1263
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1265
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1301
-  _globals['_DELETEDATASETRESPONSE']._serialized_start=1303
-  _globals['_DELETEDATASETRESPONSE']._serialized_end=1326
-  _globals['_DATASETSERVICE']._serialized_start=1329
-  _globals['_DATASETSERVICE']._serialized_end=2010
+  _globals['_CREATEDATASETREQUEST']._serialized_end=303
+  _globals['_UPLOADFILEREQUEST']._serialized_start=305
+  _globals['_UPLOADFILEREQUEST']._serialized_end=400
+  _globals['_UPLOADFILEHEADER']._serialized_start=402
+  _globals['_UPLOADFILEHEADER']._serialized_end=477
+  _globals['_UPLOADFILERESPONSE']._serialized_start=479
+  _globals['_UPLOADFILERESPONSE']._serialized_end=539
+  _globals['_CREATEUPLOADURLSREQUEST']._serialized_start=541
+  _globals['_CREATEUPLOADURLSREQUEST']._serialized_end=624
+  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_start=626
+  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_end=690
+  _globals['_UPLOADURL']._serialized_start=693
+  _globals['_UPLOADURL']._serialized_end=908
+  _globals['_UPLOADURL_HEADERSENTRY']._serialized_start=862
+  _globals['_UPLOADURL_HEADERSENTRY']._serialized_end=908
+  _globals['_COMPLETEUPLOADSREQUEST']._serialized_start=910
+  _globals['_COMPLETEUPLOADSREQUEST']._serialized_end=992
+  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_start=994
+  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_end=1060
+  _globals['_FINALIZEDATASETREQUEST']._serialized_start=1062
+  _globals['_FINALIZEDATASETREQUEST']._serialized_end=1100
+  _globals['_GETDATASETREQUEST']._serialized_start=1102
+  _globals['_GETDATASETREQUEST']._serialized_end=1135
+  _globals['_LISTDATASETSREQUEST']._serialized_start=1137
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1197
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1199
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1286
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1288
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1324
+  _globals['_DELETEDATASETRESPONSE']._serialized_start=1326
+  _globals['_DELETEDATASETRESPONSE']._serialized_end=1349
+  _globals['_DATASETSERVICE']._serialized_start=1352
+  _globals['_DATASETSERVICE']._serialized_end=2033
 # @@protoc_insertion_point(module_scope)

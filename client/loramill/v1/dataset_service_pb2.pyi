@@ -31,6 +31,7 @@ class CreateDatasetRequest(_message.Message):
     SOURCE_URI_FIELD_NUMBER: _builtins.int
     LAYOUT_FIELD_NUMBER: _builtins.int
     CAPTION_COLUMN_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateTrainingJob. After a call that broke off, the same request goes on where it stopped."""
     source_uri: _builtins.str
@@ -44,6 +45,10 @@ class CreateDatasetRequest(_message.Message):
     """The column of an imagefolder's metadata, or the field of a sample's JSON, that holds captions. At most 200 characters.
     Default: the first of text, caption, prompt, description.
     """
+    validate_only: _builtins.bool
+    """Only say what would be read: `input` and `suggested` of a dataset that has no name and is not kept. Only with a `source_uri`.
+    Default: false.
+    """
     @_builtins.property
     def dataset(self) -> _dataset_pb2.Dataset:
         """Only `display_name`, `input` and `suggested` are read; with a `source_uri` the first alone. Default: empty."""
@@ -56,10 +61,11 @@ class CreateDatasetRequest(_message.Message):
         source_uri: _builtins.str = ...,
         layout: _dataset_pb2.DatasetLayout.ValueType = ...,
         caption_column: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
