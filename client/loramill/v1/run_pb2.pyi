@@ -585,6 +585,52 @@ class CheckpointManifest(_message.Message):
 Global___CheckpointManifest: _TypeAlias = CheckpointManifest  # noqa: Y015
 
 @_typing.final
+class Generation(_message.Message):
+    """`line/generations/<g>.json`: training was taken back to an earlier checkpoint, and goes on from there in another way. Opened
+    create-only by the run that diverged; every later run goes on in the highest generation.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    FROM_STEP_FIELD_NUMBER: _builtins.int
+    RATE_FACTOR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    generation: _builtins.int
+    """Its number, from 1."""
+    from_step: _builtins.int
+    """Step of the checkpoint that it begins with, of the generation before; 0 for the beginning of training."""
+    rate_factor: _builtins.float
+    """What its learning rates are multiplied by, against the spec's."""
+    message: _builtins.str
+    """What happened, one sentence."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        generation: _builtins.int = ...,
+        from_step: _builtins.int = ...,
+        rate_factor: _builtins.float = ...,
+        message: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "from_step", b"from_step", "generation", b"generation", "message", b"message", "rate_factor", b"rate_factor", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
 class AdapterManifest(_message.Message):
     """`runs/<n>/adapters/<id>/manifest.json`: written last, after the files that it describes; commits the adapter."""
 

@@ -269,6 +269,58 @@ START_PHASE_FIRST_STEP: StartPhase.ValueType  # 8
 """The first optimizer step, previews before it included."""
 Global___StartPhase: _TypeAlias = StartPhase  # noqa: Y015
 
+class _Purpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Purpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PURPOSE_UNSPECIFIED: _Purpose.ValueType  # 0
+    """The default, CONCEPT."""
+    PURPOSE_SUBJECT: _Purpose.ValueType  # 1
+    """One thing, person or character, exactly."""
+    PURPOSE_STYLE: _Purpose.ValueType  # 2
+    """A way in which everything is drawn."""
+    PURPOSE_CONCEPT: _Purpose.ValueType  # 3
+    """Anything else: a kind of thing, a pose, several things."""
+
+class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper):
+    """What an adapter is for."""
+
+PURPOSE_UNSPECIFIED: Purpose.ValueType  # 0
+"""The default, CONCEPT."""
+PURPOSE_SUBJECT: Purpose.ValueType  # 1
+"""One thing, person or character, exactly."""
+PURPOSE_STYLE: Purpose.ValueType  # 2
+"""A way in which everything is drawn."""
+PURPOSE_CONCEPT: Purpose.ValueType  # 3
+"""Anything else: a kind of thing, a pose, several things."""
+Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
+
+class _TimestepSampling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TimestepSamplingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TimestepSampling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TIMESTEP_SAMPLING_UNSPECIFIED: _TimestepSampling.ValueType  # 0
+    """The default, UNIFORM."""
+    TIMESTEP_SAMPLING_UNIFORM: _TimestepSampling.ValueType  # 1
+    """All alike (Ho et al., arXiv 2006.11239, algorithm 1)."""
+    TIMESTEP_SAMPLING_LOGIT_NORMAL: _TimestepSampling.ValueType  # 2
+    """The sigmoid of a normal draw (Esser et al., arXiv 2403.03206, eq. 19), stretched over the timesteps that are trained at."""
+
+class TimestepSampling(_TimestepSampling, metaclass=_TimestepSamplingEnumTypeWrapper):
+    """How timesteps are drawn."""
+
+TIMESTEP_SAMPLING_UNSPECIFIED: TimestepSampling.ValueType  # 0
+"""The default, UNIFORM."""
+TIMESTEP_SAMPLING_UNIFORM: TimestepSampling.ValueType  # 1
+"""All alike (Ho et al., arXiv 2006.11239, algorithm 1)."""
+TIMESTEP_SAMPLING_LOGIT_NORMAL: TimestepSampling.ValueType  # 2
+"""The sigmoid of a normal draw (Esser et al., arXiv 2403.03206, eq. 19), stretched over the timesteps that are trained at."""
+Global___TimestepSampling: _TypeAlias = TimestepSampling  # noqa: Y015
+
 class _Crop:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -487,14 +539,46 @@ class _OptimizerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Optimizer.V
     """The default, ADAMW."""
     OPTIMIZER_ADAMW: _Optimizer.ValueType  # 1
     """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101)."""
+    OPTIMIZER_ADAMW_8BIT: _Optimizer.ValueType  # 2
+    """The same with moments of 8 bits (Dettmers et al., arXiv 2110.02861), by bitsandbytes. On GPUs only."""
+    OPTIMIZER_ADAFACTOR: _Optimizer.ValueType  # 3
+    """Second moments of a matrix by the sums of its rows and columns (Shazeer & Stern, arXiv 1804.04235). `beta1` has no meaning."""
+    OPTIMIZER_LION: _Optimizer.ValueType  # 4
+    """The sign of an interpolated momentum (Chen et al., arXiv 2302.06675). Its rates are 3 to 10 times lower than AdamW's."""
+    OPTIMIZER_PRODIGY: _Optimizer.ValueType  # 5
+    """AdamW that finds its rate itself, for each network (Mishchenko & Defazio, arXiv 2306.06101); learning rates multiply what
+    it finds, and should be 1.
+    """
+    OPTIMIZER_SCHEDULE_FREE_ADAMW: _Optimizer.ValueType  # 6
+    """AdamW with averaging in the place of a schedule (Defazio et al., arXiv 2405.15682); the average is what is saved."""
+    OPTIMIZER_PRECONDITIONED_ADAMW: _Optimizer.ValueType  # 7
+    """AdamW on gradients that are preconditioned by the other factor of their pair (Zhang & Pilanci, arXiv 2402.02347,
+    algorithm 1). LORA, and LOCON without `tucker`, only.
+    """
 
 class Optimizer(_Optimizer, metaclass=_OptimizerEnumTypeWrapper):
-    """Optimizers."""
+    """Optimizers. All of them run on the adapter's values in fp32."""
 
 OPTIMIZER_UNSPECIFIED: Optimizer.ValueType  # 0
 """The default, ADAMW."""
 OPTIMIZER_ADAMW: Optimizer.ValueType  # 1
 """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101)."""
+OPTIMIZER_ADAMW_8BIT: Optimizer.ValueType  # 2
+"""The same with moments of 8 bits (Dettmers et al., arXiv 2110.02861), by bitsandbytes. On GPUs only."""
+OPTIMIZER_ADAFACTOR: Optimizer.ValueType  # 3
+"""Second moments of a matrix by the sums of its rows and columns (Shazeer & Stern, arXiv 1804.04235). `beta1` has no meaning."""
+OPTIMIZER_LION: Optimizer.ValueType  # 4
+"""The sign of an interpolated momentum (Chen et al., arXiv 2302.06675). Its rates are 3 to 10 times lower than AdamW's."""
+OPTIMIZER_PRODIGY: Optimizer.ValueType  # 5
+"""AdamW that finds its rate itself, for each network (Mishchenko & Defazio, arXiv 2306.06101); learning rates multiply what
+it finds, and should be 1.
+"""
+OPTIMIZER_SCHEDULE_FREE_ADAMW: Optimizer.ValueType  # 6
+"""AdamW with averaging in the place of a schedule (Defazio et al., arXiv 2405.15682); the average is what is saved."""
+OPTIMIZER_PRECONDITIONED_ADAMW: Optimizer.ValueType  # 7
+"""AdamW on gradients that are preconditioned by the other factor of their pair (Zhang & Pilanci, arXiv 2402.02347,
+algorithm 1). LORA, and LOCON without `tucker`, only.
+"""
 Global___Optimizer: _TypeAlias = Optimizer  # noqa: Y015
 
 class _Schedule:
@@ -511,6 +595,12 @@ class _ScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Schedule.Val
     """Falls linearly to 0."""
     SCHEDULE_COSINE: _Schedule.ValueType  # 3
     """Falls along half a cosine to 0."""
+    SCHEDULE_COSINE_WITH_RESTARTS: _Schedule.ValueType  # 4
+    """Falls along half a cosine to 0, `schedule_cycles` times in a row (Loshchilov & Hutter, arXiv 1608.03983, eq. 5)."""
+    SCHEDULE_POLYNOMIAL: _Schedule.ValueType  # 5
+    """Falls as (1 - share done) to the power `schedule_power`."""
+    SCHEDULE_REX: _Schedule.ValueType  # 6
+    """Reflected exponential: stays high and falls late (Chen et al., arXiv 2107.04197, eq. 1)."""
 
 class Schedule(_Schedule, metaclass=_ScheduleEnumTypeWrapper):
     """Learning-rate schedules after warm-up."""
@@ -523,6 +613,12 @@ SCHEDULE_LINEAR: Schedule.ValueType  # 2
 """Falls linearly to 0."""
 SCHEDULE_COSINE: Schedule.ValueType  # 3
 """Falls along half a cosine to 0."""
+SCHEDULE_COSINE_WITH_RESTARTS: Schedule.ValueType  # 4
+"""Falls along half a cosine to 0, `schedule_cycles` times in a row (Loshchilov & Hutter, arXiv 1608.03983, eq. 5)."""
+SCHEDULE_POLYNOMIAL: Schedule.ValueType  # 5
+"""Falls as (1 - share done) to the power `schedule_power`."""
+SCHEDULE_REX: Schedule.ValueType  # 6
+"""Reflected exponential: stays high and falls late (Chen et al., arXiv 2107.04197, eq. 1)."""
 Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 class _Precision:
@@ -538,7 +634,7 @@ class _PrecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Precision.V
     PRECISION_BF16: _Precision.ValueType  # 2
     """bfloat16."""
     PRECISION_FP16: _Precision.ValueType  # 3
-    """16-bit floating point."""
+    """16-bit floating point; the loss is scaled so that small gradients do not vanish (Micikevicius et al., arXiv 1710.03740)."""
 
 class Precision(_Precision, metaclass=_PrecisionEnumTypeWrapper):
     """Number types."""
@@ -550,8 +646,60 @@ PRECISION_FP32: Precision.ValueType  # 1
 PRECISION_BF16: Precision.ValueType  # 2
 """bfloat16."""
 PRECISION_FP16: Precision.ValueType  # 3
-"""16-bit floating point."""
+"""16-bit floating point; the loss is scaled so that small gradients do not vanish (Micikevicius et al., arXiv 1710.03740)."""
 Global___Precision: _TypeAlias = Precision  # noqa: Y015
+
+class _PredictionType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PredictionTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PredictionType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREDICTION_TYPE_UNSPECIFIED: _PredictionType.ValueType  # 0
+    """The default, the base's own."""
+    PREDICTION_TYPE_EPSILON: _PredictionType.ValueType  # 1
+    """The noise (Ho et al., arXiv 2006.11239)."""
+    PREDICTION_TYPE_V_PREDICTION: _PredictionType.ValueType  # 2
+    """The velocity (Salimans & Ho, arXiv 2202.00512)."""
+
+class PredictionType(_PredictionType, metaclass=_PredictionTypeEnumTypeWrapper):
+    """What a diffusion network predicts."""
+
+PREDICTION_TYPE_UNSPECIFIED: PredictionType.ValueType  # 0
+"""The default, the base's own."""
+PREDICTION_TYPE_EPSILON: PredictionType.ValueType  # 1
+"""The noise (Ho et al., arXiv 2006.11239)."""
+PREDICTION_TYPE_V_PREDICTION: PredictionType.ValueType  # 2
+"""The velocity (Salimans & Ho, arXiv 2202.00512)."""
+Global___PredictionType: _TypeAlias = PredictionType  # noqa: Y015
+
+class _ThresholdSchedule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ThresholdScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThresholdSchedule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    THRESHOLD_SCHEDULE_UNSPECIFIED: _ThresholdSchedule.ValueType  # 0
+    """The default, see the field."""
+    THRESHOLD_SCHEDULE_CONSTANT: _ThresholdSchedule.ValueType  # 1
+    """It does not."""
+    THRESHOLD_SCHEDULE_EXPONENTIAL: _ThresholdSchedule.ValueType  # 2
+    """Falls exponentially from 1 at no noise to `threshold` at the last timestep (Khrapov et al., arXiv 2403.16728, sec. 3)."""
+    THRESHOLD_SCHEDULE_SNR: _ThresholdSchedule.ValueType  # 3
+    """Falls from 1 to `threshold` with the noise's share, (1 - threshold) / (1 + sigma)^2 + threshold for sigma^2 = 1 / SNR."""
+
+class ThresholdSchedule(_ThresholdSchedule, metaclass=_ThresholdScheduleEnumTypeWrapper):
+    """How the threshold of a loss depends on the noise."""
+
+THRESHOLD_SCHEDULE_UNSPECIFIED: ThresholdSchedule.ValueType  # 0
+"""The default, see the field."""
+THRESHOLD_SCHEDULE_CONSTANT: ThresholdSchedule.ValueType  # 1
+"""It does not."""
+THRESHOLD_SCHEDULE_EXPONENTIAL: ThresholdSchedule.ValueType  # 2
+"""Falls exponentially from 1 at no noise to `threshold` at the last timestep (Khrapov et al., arXiv 2403.16728, sec. 3)."""
+THRESHOLD_SCHEDULE_SNR: ThresholdSchedule.ValueType  # 3
+"""Falls from 1 to `threshold` with the noise's share, (1 - threshold) / (1 + sigma)^2 + threshold for sigma^2 = 1 / SNR."""
+Global___ThresholdSchedule: _TypeAlias = ThresholdSchedule  # noqa: Y015
 
 class _LossType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -563,6 +711,10 @@ class _LossTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LossType.Val
     """The default, MSE."""
     LOSS_TYPE_MSE: _LossType.ValueType  # 1
     """Mean squared error of the noise prediction (Ho et al., arXiv 2006.11239, eq. 14)."""
+    LOSS_TYPE_HUBER: _LossType.ValueType  # 2
+    """Pseudo-Huber: squares small errors, outliers count by their size only (Khrapov et al., arXiv 2403.16728, eq. 6, twice)."""
+    LOSS_TYPE_SMOOTH_L1: _LossType.ValueType  # 3
+    """Smooth L1 (Girshick, arXiv 1504.08083, eq. 3, with the threshold of torch's)."""
 
 class LossType(_LossType, metaclass=_LossTypeEnumTypeWrapper):
     """Losses."""
@@ -571,6 +723,10 @@ LOSS_TYPE_UNSPECIFIED: LossType.ValueType  # 0
 """The default, MSE."""
 LOSS_TYPE_MSE: LossType.ValueType  # 1
 """Mean squared error of the noise prediction (Ho et al., arXiv 2006.11239, eq. 14)."""
+LOSS_TYPE_HUBER: LossType.ValueType  # 2
+"""Pseudo-Huber: squares small errors, outliers count by their size only (Khrapov et al., arXiv 2403.16728, eq. 6, twice)."""
+LOSS_TYPE_SMOOTH_L1: LossType.ValueType  # 3
+"""Smooth L1 (Girshick, arXiv 1504.08083, eq. 3, with the threshold of torch's)."""
 Global___LossType: _TypeAlias = LossType  # noqa: Y015
 
 @_typing.final
@@ -777,6 +933,7 @@ class TrainingMetric(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     PRIOR_LOSS_FIELD_NUMBER: _builtins.int
     LOSS_BY_BAND_FIELD_NUMBER: _builtins.int
+    VALIDATION_LOSS_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """The step, from 1."""
     loss: _builtins.float
@@ -789,6 +946,10 @@ class TrainingMetric(_message.Message):
     """Pictures per second, over the report interval in which the step fell."""
     prior_loss: _builtins.float
     """Part of the loss that is prior preservation, before its weight; unset without."""
+    validation_loss: _builtins.float
+    """Mean squared error over the validation examples after this step, unweighted, at fixed noise and timesteps; unset at steps
+    without validation.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -808,14 +969,20 @@ class TrainingMetric(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         prior_loss: _builtins.float | None = ...,
         loss_by_band: _abc.Iterable[_builtins.float] | None = ...,
+        validation_loss: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "prior_loss", b"prior_loss", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "prior_loss", b"prior_loss", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "gradient_norm", b"gradient_norm", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "loss", b"loss", "loss_by_band", b"loss_by_band", "prior_loss", b"prior_loss", "step", b"step", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "gradient_norm", b"gradient_norm", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "loss", b"loss", "loss_by_band", b"loss_by_band", "prior_loss", b"prior_loss", "step", b"step", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__prior_loss: _TypeAlias = _typing.Literal["prior_loss"]  # noqa: Y015
     _WhichOneofArgType__prior_loss: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss"]  # noqa: Y015
+    _WhichOneofReturnType__validation_loss: _TypeAlias = _typing.Literal["validation_loss"]  # noqa: Y015
+    _WhichOneofArgType__validation_loss: _TypeAlias = _typing.Literal["_validation_loss", b"_validation_loss"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prior_loss) -> _WhichOneofReturnType__prior_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__validation_loss) -> _WhichOneofReturnType__validation_loss | None: ...
 
 Global___TrainingMetric: _TypeAlias = TrainingMetric  # noqa: Y015
 
@@ -915,6 +1082,26 @@ class TrainingSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class SourcesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
@@ -931,6 +1118,10 @@ class TrainingSpec(_message.Message):
     DEADLINE_FIELD_NUMBER: _builtins.int
     COMPUTE_NEEDS_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
+    VALIDATION_FIELD_NUMBER: _builtins.int
+    NOISE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A title for people. At most 200 characters. Default: empty."""
     base_model: _builtins.str
@@ -939,6 +1130,8 @@ class TrainingSpec(_message.Message):
     """Where it runs: the name of a compute class that the operator configured, as ListComputeClasses tells. In local mode:
     `local`. Default: the cheapest class that fits `compute_needs`.
     """
+    purpose: Global___Purpose.ValueType
+    """What the adapter is for, which decides between the presets of a family and type. Default: CONCEPT."""
     @_builtins.property
     def dataset(self) -> Global___DatasetSpec:
         """What to train on. Required."""
@@ -997,6 +1190,20 @@ class TrainingSpec(_message.Message):
         preservation are added to those of `concept`, whose weight, ratio and number of pictures hold for all. Default: none.
         """
 
+    @_builtins.property
+    def validation(self) -> Global___ValidationSpec:
+        """Examples that are not trained on, to see whether what is learnt holds for others too. Default: none."""
+
+    @_builtins.property
+    def noise(self) -> Global___NoiseSpec:
+        """The noise that pictures are trained with, and how much of it."""
+
+    @_builtins.property
+    def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Where the value of each field came from, by its path, such as `adapter.rank`: `given`, `preset sd15/lora/style (…)` with the
+        source of that preset, or `default`. Ignored on input, set in a resolved spec.
+        """
+
     def __init__(
         self,
         *,
@@ -1016,14 +1223,176 @@ class TrainingSpec(_message.Message):
         deadline: _duration_pb2.Duration | None = ...,
         compute_needs: Global___ComputeNeeds | None = ...,
         concepts: _abc.Iterable[Global___ConceptSpec] | None = ...,
+        validation: Global___ValidationSpec | None = ...,
+        noise: Global___NoiseSpec | None = ...,
+        purpose: Global___Purpose.ValueType = ...,
+        sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet", "validation", b"validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text_encoder", b"text_encoder", "unet", b"unet", "validation", b"validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
+
+@_typing.final
+class ValidationSpec(_message.Message):
+    """Examples that are not trained on. Their error is measured without weights, at fixed noise and at timesteps that are spread
+    evenly, so that two measurements differ by the adapter alone.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_FIELD_NUMBER: _builtins.int
+    SUBSET_FIELD_NUMBER: _builtins.int
+    EVERY_STEPS_FIELD_NUMBER: _builtins.int
+    TIMESTEPS_FIELD_NUMBER: _builtins.int
+    KEEP_BEST_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
+    share: _builtins.float
+    """Share of the examples that is held out, at least one where it is not 0; drawn by the job's seed. 0 to 0.5. Not beside
+    `subset`. Default: 0.
+    """
+    subset: _builtins.str
+    """A subset that is held out whole: the `path_prefix` of one in `dataset.subsets`. At most 1000 characters. Default: empty."""
+    every_steps: _builtins.int
+    """Steps between measurements; there is one before the first step and one after the last too. 1 to 1000000. Default: a
+    twentieth of the steps, at least 10.
+    """
+    timesteps: _builtins.int
+    """Timesteps at which each example is measured, one in each of as many equal parts. 1 to 64. Default: 4."""
+    keep_best: _builtins.bool
+    """Whether the adapter that is saved is the one of the best measurement. Default: false."""
+    patience: _builtins.int
+    """Measurements in a row without a new best after which training ends; 0 for never. 0 to 1000. Default: 0."""
+    def __init__(
+        self,
+        *,
+        share: _builtins.float | None = ...,
+        subset: _builtins.str = ...,
+        every_steps: _builtins.int | None = ...,
+        timesteps: _builtins.int | None = ...,
+        keep_best: _builtins.bool | None = ...,
+        patience: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_keep_best", b"_keep_best", "_patience", b"_patience", "_share", b"_share", "_timesteps", b"_timesteps", "every_steps", b"every_steps", "keep_best", b"keep_best", "patience", b"patience", "share", b"share", "timesteps", b"timesteps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_keep_best", b"_keep_best", "_patience", b"_patience", "_share", b"_share", "_timesteps", b"_timesteps", "every_steps", b"every_steps", "keep_best", b"keep_best", "patience", b"patience", "share", b"share", "subset", b"subset", "timesteps", b"timesteps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__every_steps: _TypeAlias = _typing.Literal["every_steps"]  # noqa: Y015
+    _WhichOneofArgType__every_steps: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps"]  # noqa: Y015
+    _WhichOneofReturnType__keep_best: _TypeAlias = _typing.Literal["keep_best"]  # noqa: Y015
+    _WhichOneofArgType__keep_best: _TypeAlias = _typing.Literal["_keep_best", b"_keep_best"]  # noqa: Y015
+    _WhichOneofReturnType__patience: _TypeAlias = _typing.Literal["patience"]  # noqa: Y015
+    _WhichOneofArgType__patience: _TypeAlias = _typing.Literal["_patience", b"_patience"]  # noqa: Y015
+    _WhichOneofReturnType__share: _TypeAlias = _typing.Literal["share"]  # noqa: Y015
+    _WhichOneofArgType__share: _TypeAlias = _typing.Literal["_share", b"_share"]  # noqa: Y015
+    _WhichOneofReturnType__timesteps: _TypeAlias = _typing.Literal["timesteps"]  # noqa: Y015
+    _WhichOneofArgType__timesteps: _TypeAlias = _typing.Literal["_timesteps", b"_timesteps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__every_steps) -> _WhichOneofReturnType__every_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_best) -> _WhichOneofReturnType__keep_best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__patience) -> _WhichOneofReturnType__patience | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__share) -> _WhichOneofReturnType__share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timesteps) -> _WhichOneofReturnType__timesteps | None: ...
+
+Global___ValidationSpec: _TypeAlias = ValidationSpec  # noqa: Y015
+
+@_typing.final
+class NoiseSpec(_message.Message):
+    """The noise that pictures are trained with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    INPUT_PERTURBATION_FIELD_NUMBER: _builtins.int
+    PYRAMID_LEVELS_FIELD_NUMBER: _builtins.int
+    PYRAMID_DISCOUNT_FIELD_NUMBER: _builtins.int
+    TIMESTEP_SAMPLING_FIELD_NUMBER: _builtins.int
+    LOGIT_MEAN_FIELD_NUMBER: _builtins.int
+    LOGIT_DEVIATION_FIELD_NUMBER: _builtins.int
+    MIN_TIMESTEP_FIELD_NUMBER: _builtins.int
+    MAX_TIMESTEP_FIELD_NUMBER: _builtins.int
+    offset: _builtins.float
+    """Noise offset: how strong the part of the noise is that is the same for a whole channel, so that brightness is learnt too
+    (Guttenberg, "Diffusion with Offset Noise", 2023). 0 to 1. Default: from the preset.
+    """
+    input_perturbation: _builtins.float
+    """Input perturbation: how much further noise the network sees, but is not to predict (Ning et al., arXiv 2301.11706,
+    algorithm 1, gamma). 0 to 1. Default: 0.
+    """
+    pyramid_levels: _builtins.int
+    """Multi-resolution noise: how many coarser levels are added, each about a half to a quarter as fine (Whitaker,
+    "Multi-Resolution Noise for Diffusion Model Training", 2023). 0 to 10. Default: 0.
+    """
+    pyramid_discount: _builtins.float
+    """How strong each level is, as a share of the finer one. Only with `pyramid_levels`. Above 0 to 1. Default: 0.3."""
+    timestep_sampling: Global___TimestepSampling.ValueType
+    """How timesteps are drawn. Default: UNIFORM."""
+    logit_mean: _builtins.float
+    """Mean of the normal distribution behind LOGIT_NORMAL: below 0 for less noise, above for more. -4 to 4. Default: 0."""
+    logit_deviation: _builtins.float
+    """Its standard deviation. Above 0 to 4. Default: 1."""
+    min_timestep: _builtins.int
+    """The least timestep that is trained at. 0 to 999. Default: 0."""
+    max_timestep: _builtins.int
+    """The timestep below which training stays. 1 to 1000; above `min_timestep`. Default: 1000."""
+    def __init__(
+        self,
+        *,
+        offset: _builtins.float | None = ...,
+        input_perturbation: _builtins.float | None = ...,
+        pyramid_levels: _builtins.int | None = ...,
+        pyramid_discount: _builtins.float | None = ...,
+        timestep_sampling: Global___TimestepSampling.ValueType = ...,
+        logit_mean: _builtins.float | None = ...,
+        logit_deviation: _builtins.float | None = ...,
+        min_timestep: _builtins.int | None = ...,
+        max_timestep: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_perturbation", b"_input_perturbation", "_logit_deviation", b"_logit_deviation", "_logit_mean", b"_logit_mean", "_max_timestep", b"_max_timestep", "_min_timestep", b"_min_timestep", "_offset", b"_offset", "_pyramid_discount", b"_pyramid_discount", "_pyramid_levels", b"_pyramid_levels", "input_perturbation", b"input_perturbation", "logit_deviation", b"logit_deviation", "logit_mean", b"logit_mean", "max_timestep", b"max_timestep", "min_timestep", b"min_timestep", "offset", b"offset", "pyramid_discount", b"pyramid_discount", "pyramid_levels", b"pyramid_levels"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_perturbation", b"_input_perturbation", "_logit_deviation", b"_logit_deviation", "_logit_mean", b"_logit_mean", "_max_timestep", b"_max_timestep", "_min_timestep", b"_min_timestep", "_offset", b"_offset", "_pyramid_discount", b"_pyramid_discount", "_pyramid_levels", b"_pyramid_levels", "input_perturbation", b"input_perturbation", "logit_deviation", b"logit_deviation", "logit_mean", b"logit_mean", "max_timestep", b"max_timestep", "min_timestep", b"min_timestep", "offset", b"offset", "pyramid_discount", b"pyramid_discount", "pyramid_levels", b"pyramid_levels", "timestep_sampling", b"timestep_sampling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__input_perturbation: _TypeAlias = _typing.Literal["input_perturbation"]  # noqa: Y015
+    _WhichOneofArgType__input_perturbation: _TypeAlias = _typing.Literal["_input_perturbation", b"_input_perturbation"]  # noqa: Y015
+    _WhichOneofReturnType__logit_deviation: _TypeAlias = _typing.Literal["logit_deviation"]  # noqa: Y015
+    _WhichOneofArgType__logit_deviation: _TypeAlias = _typing.Literal["_logit_deviation", b"_logit_deviation"]  # noqa: Y015
+    _WhichOneofReturnType__logit_mean: _TypeAlias = _typing.Literal["logit_mean"]  # noqa: Y015
+    _WhichOneofArgType__logit_mean: _TypeAlias = _typing.Literal["_logit_mean", b"_logit_mean"]  # noqa: Y015
+    _WhichOneofReturnType__max_timestep: _TypeAlias = _typing.Literal["max_timestep"]  # noqa: Y015
+    _WhichOneofArgType__max_timestep: _TypeAlias = _typing.Literal["_max_timestep", b"_max_timestep"]  # noqa: Y015
+    _WhichOneofReturnType__min_timestep: _TypeAlias = _typing.Literal["min_timestep"]  # noqa: Y015
+    _WhichOneofArgType__min_timestep: _TypeAlias = _typing.Literal["_min_timestep", b"_min_timestep"]  # noqa: Y015
+    _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
+    _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
+    _WhichOneofReturnType__pyramid_discount: _TypeAlias = _typing.Literal["pyramid_discount"]  # noqa: Y015
+    _WhichOneofArgType__pyramid_discount: _TypeAlias = _typing.Literal["_pyramid_discount", b"_pyramid_discount"]  # noqa: Y015
+    _WhichOneofReturnType__pyramid_levels: _TypeAlias = _typing.Literal["pyramid_levels"]  # noqa: Y015
+    _WhichOneofArgType__pyramid_levels: _TypeAlias = _typing.Literal["_pyramid_levels", b"_pyramid_levels"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_perturbation) -> _WhichOneofReturnType__input_perturbation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__logit_deviation) -> _WhichOneofReturnType__logit_deviation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__logit_mean) -> _WhichOneofReturnType__logit_mean | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_timestep) -> _WhichOneofReturnType__max_timestep | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_timestep) -> _WhichOneofReturnType__min_timestep | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pyramid_discount) -> _WhichOneofReturnType__pyramid_discount | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pyramid_levels) -> _WhichOneofReturnType__pyramid_levels | None: ...
+
+Global___NoiseSpec: _TypeAlias = NoiseSpec  # noqa: Y015
 
 @_typing.final
 class ComputeNeeds(_message.Message):
@@ -1774,6 +2143,10 @@ class OptimizationSpec(_message.Message):
     MAX_GRADIENT_NORM_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
+    GRADIENT_CHECKPOINTING_FIELD_NUMBER: _builtins.int
+    EMA_DECAY_FIELD_NUMBER: _builtins.int
+    SCHEDULE_CYCLES_FIELD_NUMBER: _builtins.int
+    SCHEDULE_POWER_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Optimizer steps. 1 to 1000000."""
     epochs: _builtins.int
@@ -1800,6 +2173,18 @@ class OptimizationSpec(_message.Message):
     """Number type of the frozen networks' arithmetic; adapters are always trained in fp32. Default: FP32 on a CPU, BF16 on a GPU."""
     seed: _builtins.int
     """Every random draw of the job follows from it. 0 to 2^63 - 1. Default: drawn when the job is accepted, and kept in the spec."""
+    gradient_checkpointing: _builtins.bool
+    """Whether activations are computed again in the backward pass instead of being kept (Chen et al., arXiv 1604.06174): less
+    memory, about a third more time, the same gradients. Default: false.
+    """
+    ema_decay: _builtins.float
+    """Decay of an exponential moving average of the adapter, which is then what is saved, previewed and validated; 0 for none,
+    else 0.5 to below 1. In the first steps the average reaches less far back, (1 + step) / (10 + step). Default: 0.
+    """
+    schedule_cycles: _builtins.int
+    """Cosines in a row, of schedule COSINE_WITH_RESTARTS. 2 to 100. Default: 2."""
+    schedule_power: _builtins.float
+    """Power of schedule POLYNOMIAL. Above 0 to 8. Default: 2."""
     def __init__(
         self,
         *,
@@ -1816,10 +2201,14 @@ class OptimizationSpec(_message.Message):
         max_gradient_norm: _builtins.float | None = ...,
         precision: Global___Precision.ValueType = ...,
         seed: _builtins.int | None = ...,
+        gradient_checkpointing: _builtins.bool | None = ...,
+        ema_decay: _builtins.float | None = ...,
+        schedule_cycles: _builtins.int | None = ...,
+        schedule_power: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_gradient_accumulation", b"_gradient_accumulation", "_max_gradient_norm", b"_max_gradient_norm", "_seed", b"_seed", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "epochs", b"epochs", "gradient_accumulation", b"gradient_accumulation", "length", b"length", "max_gradient_norm", b"max_gradient_norm", "seed", b"seed", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_ema_decay", b"_ema_decay", "_gradient_accumulation", b"_gradient_accumulation", "_gradient_checkpointing", b"_gradient_checkpointing", "_max_gradient_norm", b"_max_gradient_norm", "_schedule_cycles", b"_schedule_cycles", "_schedule_power", b"_schedule_power", "_seed", b"_seed", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "ema_decay", b"ema_decay", "epochs", b"epochs", "gradient_accumulation", b"gradient_accumulation", "gradient_checkpointing", b"gradient_checkpointing", "length", b"length", "max_gradient_norm", b"max_gradient_norm", "schedule_cycles", b"schedule_cycles", "schedule_power", b"schedule_power", "seed", b"seed", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_gradient_accumulation", b"_gradient_accumulation", "_max_gradient_norm", b"_max_gradient_norm", "_seed", b"_seed", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "epochs", b"epochs", "gradient_accumulation", b"gradient_accumulation", "length", b"length", "max_gradient_norm", b"max_gradient_norm", "optimizer", b"optimizer", "precision", b"precision", "schedule", b"schedule", "seed", b"seed", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size", "_beta1", b"_beta1", "_beta2", b"_beta2", "_ema_decay", b"_ema_decay", "_gradient_accumulation", b"_gradient_accumulation", "_gradient_checkpointing", b"_gradient_checkpointing", "_max_gradient_norm", b"_max_gradient_norm", "_schedule_cycles", b"_schedule_cycles", "_schedule_power", b"_schedule_power", "_seed", b"_seed", "_warmup_steps", b"_warmup_steps", "_weight_decay", b"_weight_decay", "batch_size", b"batch_size", "beta1", b"beta1", "beta2", b"beta2", "ema_decay", b"ema_decay", "epochs", b"epochs", "gradient_accumulation", b"gradient_accumulation", "gradient_checkpointing", b"gradient_checkpointing", "length", b"length", "max_gradient_norm", b"max_gradient_norm", "optimizer", b"optimizer", "precision", b"precision", "schedule", b"schedule", "schedule_cycles", b"schedule_cycles", "schedule_power", b"schedule_power", "seed", b"seed", "steps", b"steps", "warmup_steps", b"warmup_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_size: _TypeAlias = _typing.Literal["batch_size"]  # noqa: Y015
     _WhichOneofArgType__batch_size: _TypeAlias = _typing.Literal["_batch_size", b"_batch_size"]  # noqa: Y015
@@ -1827,10 +2216,18 @@ class OptimizationSpec(_message.Message):
     _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
     _WhichOneofReturnType__beta2: _TypeAlias = _typing.Literal["beta2"]  # noqa: Y015
     _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
+    _WhichOneofReturnType__ema_decay: _TypeAlias = _typing.Literal["ema_decay"]  # noqa: Y015
+    _WhichOneofArgType__ema_decay: _TypeAlias = _typing.Literal["_ema_decay", b"_ema_decay"]  # noqa: Y015
     _WhichOneofReturnType__gradient_accumulation: _TypeAlias = _typing.Literal["gradient_accumulation"]  # noqa: Y015
     _WhichOneofArgType__gradient_accumulation: _TypeAlias = _typing.Literal["_gradient_accumulation", b"_gradient_accumulation"]  # noqa: Y015
+    _WhichOneofReturnType__gradient_checkpointing: _TypeAlias = _typing.Literal["gradient_checkpointing"]  # noqa: Y015
+    _WhichOneofArgType__gradient_checkpointing: _TypeAlias = _typing.Literal["_gradient_checkpointing", b"_gradient_checkpointing"]  # noqa: Y015
     _WhichOneofReturnType__max_gradient_norm: _TypeAlias = _typing.Literal["max_gradient_norm"]  # noqa: Y015
     _WhichOneofArgType__max_gradient_norm: _TypeAlias = _typing.Literal["_max_gradient_norm", b"_max_gradient_norm"]  # noqa: Y015
+    _WhichOneofReturnType__schedule_cycles: _TypeAlias = _typing.Literal["schedule_cycles"]  # noqa: Y015
+    _WhichOneofArgType__schedule_cycles: _TypeAlias = _typing.Literal["_schedule_cycles", b"_schedule_cycles"]  # noqa: Y015
+    _WhichOneofReturnType__schedule_power: _TypeAlias = _typing.Literal["schedule_power"]  # noqa: Y015
+    _WhichOneofArgType__schedule_power: _TypeAlias = _typing.Literal["_schedule_power", b"_schedule_power"]  # noqa: Y015
     _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
     _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType__warmup_steps: _TypeAlias = _typing.Literal["warmup_steps"]  # noqa: Y015
@@ -1846,9 +2243,17 @@ class OptimizationSpec(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beta2) -> _WhichOneofReturnType__beta2 | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ema_decay) -> _WhichOneofReturnType__ema_decay | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gradient_accumulation) -> _WhichOneofReturnType__gradient_accumulation | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gradient_checkpointing) -> _WhichOneofReturnType__gradient_checkpointing | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_gradient_norm) -> _WhichOneofReturnType__max_gradient_norm | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_cycles) -> _WhichOneofReturnType__schedule_cycles | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__schedule_power) -> _WhichOneofReturnType__schedule_power | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
     @_typing.overload
@@ -1868,25 +2273,64 @@ class LossSpec(_message.Message):
 
     TYPE_FIELD_NUMBER: _builtins.int
     MIN_SNR_GAMMA_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    THRESHOLD_SCHEDULE_FIELD_NUMBER: _builtins.int
+    SOFT_MIN_SNR_GAMMA_FIELD_NUMBER: _builtins.int
+    DEBIASED_FIELD_NUMBER: _builtins.int
+    PREDICTION_TYPE_FIELD_NUMBER: _builtins.int
     type: Global___LossType.ValueType
     """Default: MSE."""
     min_snr_gamma: _builtins.float
     """Min-SNR weighting (Hang et al., arXiv 2303.09556, eq. 5 as adapted to noise prediction): 0 for none, else 0.1 to 100.
     Default: from the preset.
     """
+    threshold: _builtins.float
+    """Where HUBER and SMOOTH_L1 go over from the square to the absolute value; how it changes says `threshold_schedule`. 0.0001 to
+    10. Only with these. Default: 0.1.
+    """
+    threshold_schedule: Global___ThresholdSchedule.ValueType
+    """Default: SNR for HUBER, CONSTANT for SMOOTH_L1."""
+    soft_min_snr_gamma: _builtins.float
+    """The same weighting without a corner, SNR x gamma / (SNR + gamma) in the place of min(SNR, gamma) (Crowson et al.,
+    arXiv 2401.11605, sec. 3.3): 0 for none, else 0.1 to 100. Not beside min_snr_gamma or debiased. Default: 0.
+    """
+    debiased: _builtins.bool
+    """Weighting by 1 / sqrt(SNR) (Yu et al., arXiv 2310.08442, sec. 4). Not beside the others. Default: false."""
+    prediction_type: Global___PredictionType.ValueType
+    """What the network predicts, if you want to be sure of it: a job whose base predicts something else is refused. Default: what
+    the base predicts.
+    """
     def __init__(
         self,
         *,
         type: Global___LossType.ValueType = ...,
         min_snr_gamma: _builtins.float | None = ...,
+        threshold: _builtins.float | None = ...,
+        threshold_schedule: Global___ThresholdSchedule.ValueType = ...,
+        soft_min_snr_gamma: _builtins.float | None = ...,
+        debiased: _builtins.bool | None = ...,
+        prediction_type: Global___PredictionType.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_snr_gamma", b"_min_snr_gamma", "min_snr_gamma", b"min_snr_gamma"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_debiased", b"_debiased", "_min_snr_gamma", b"_min_snr_gamma", "_soft_min_snr_gamma", b"_soft_min_snr_gamma", "_threshold", b"_threshold", "debiased", b"debiased", "min_snr_gamma", b"min_snr_gamma", "soft_min_snr_gamma", b"soft_min_snr_gamma", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_snr_gamma", b"_min_snr_gamma", "min_snr_gamma", b"min_snr_gamma", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_debiased", b"_debiased", "_min_snr_gamma", b"_min_snr_gamma", "_soft_min_snr_gamma", b"_soft_min_snr_gamma", "_threshold", b"_threshold", "debiased", b"debiased", "min_snr_gamma", b"min_snr_gamma", "prediction_type", b"prediction_type", "soft_min_snr_gamma", b"soft_min_snr_gamma", "threshold", b"threshold", "threshold_schedule", b"threshold_schedule", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__debiased: _TypeAlias = _typing.Literal["debiased"]  # noqa: Y015
+    _WhichOneofArgType__debiased: _TypeAlias = _typing.Literal["_debiased", b"_debiased"]  # noqa: Y015
     _WhichOneofReturnType__min_snr_gamma: _TypeAlias = _typing.Literal["min_snr_gamma"]  # noqa: Y015
     _WhichOneofArgType__min_snr_gamma: _TypeAlias = _typing.Literal["_min_snr_gamma", b"_min_snr_gamma"]  # noqa: Y015
+    _WhichOneofReturnType__soft_min_snr_gamma: _TypeAlias = _typing.Literal["soft_min_snr_gamma"]  # noqa: Y015
+    _WhichOneofArgType__soft_min_snr_gamma: _TypeAlias = _typing.Literal["_soft_min_snr_gamma", b"_soft_min_snr_gamma"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__debiased) -> _WhichOneofReturnType__debiased | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_snr_gamma) -> _WhichOneofReturnType__min_snr_gamma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__soft_min_snr_gamma) -> _WhichOneofReturnType__soft_min_snr_gamma | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___LossSpec: _TypeAlias = LossSpec  # noqa: Y015
 
