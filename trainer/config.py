@@ -165,3 +165,9 @@ class TrainConfig:
     deadline_seconds: float
     spec: dict[str, object]
     """The resolved spec as plain data, for metadata and report."""
+
+    @property
+    def trained(self) -> dict[str, NetworkConfig]:
+        """The networks that are trained, by name."""
+        networks = {"unet": self.unet, "text_encoder": self.text_encoder}
+        return {name: network for name, network in networks.items() if network.train}

@@ -1,52 +1,78 @@
-"""Captions as the UNet sees them: encoded once by the frozen text encoder, or in every step if it is trained."""
+"""Captions as the UNet sees them: encoded once by each frozen text encoder, or in every step by one that is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from trainer.cache import Cache
-from trainer.families.base import Base
+from trainer.families.base import Base, Conditioning
+from trainer.families.text import Encoded, TextEncoder, detached_copy, stacked
 
 
 class Words:
-    """Embeddings of captions, (B, T, D), on the device.
+    """Conditionings of captions, on the device.
 
-    What the frozen encoder makes of a caption is made once, of it alone, so that its numbers do not depend on its neighbours.
+    What a frozen encoder makes of a caption is made once, of it alone, so that its numbers do not depend on its neighbours.
+    `digests` are of each encoder's own files, by name; `trained` are the names of those that are trained.
     """
 
-    def __init__(self, base: Base, cache: Cache, *, encoder_digest: str, fingerprint: str, trained: bool) -> None:
+    def __init__(
+        self, base: Base, cache: Cache, *, digests: Mapping[str, str], fingerprint: str, trained: Collection[str]
+    ) -> None:
         self._base, self._cache, self._trained = base, cache, trained
-        self._depends_on = {"encoder": encoder_digest, "fingerprint": fingerprint}
-        self._known: dict[str, Tensor] = {}
+        self._digests, self._fingerprint = digests, fingerprint
+        self._known: dict[tuple[str, str], dict[str, Tensor]] = {}
 
-    def prepare(self, captions: Iterable[str], progress: Callable[[int, int], None]) -> None:
-        """Has the base encode captions ahead of training, through the cache. Call it while no adapter is in the base."""
-        wanted = sorted(set(captions) - set(self._known))
-        for done, caption in enumerate(wanted):
+    def prepare(
+        self, captions: Iterable[str], of_the_base: Iterable[str], progress: Callable[[int, int], None]
+    ) -> None:
+        """Has the base encode captions ahead of training, through the cache. Call it while no adapter is in the base.
+
+        Those `of_the_base` will be asked for as the base alone says them, though encoders are trained.
+        """
+        prior = set(of_the_base)
+        wanted = [
+            (encoder, caption)
+            for encoder in self._base.text_encoders
+            for caption in sorted(prior if encoder.name in self._trained else prior | set(captions))
+        ]
+        for done, (encoder, caption) in enumerate(wanted):
             progress(done, len(wanted))
-            self._frozen(caption)
+            self._frozen(encoder, caption)
         progress(len(wanted), len(wanted))
 
-    def of(self, captions: Sequence[str]) -> Tensor:
-        """Embeddings of these captions; differentiable where the text encoder is trained."""
-        if self._trained:
-            return self._base.encode_captions(captions)
-        return self.of_base(captions)
+    def of(self, captions: Sequence[str]) -> Conditioning:
+        """Of these captions; differentiable where a text encoder is trained."""
+        return self._base.joined(
+            [
+                encoder.encode(captions) if encoder.name in self._trained else self._stacked(encoder, captions)
+                for encoder in self._base.text_encoders
+            ]
+        )
 
-    def of_base(self, captions: Sequence[str]) -> Tensor:
-        """Embeddings by the base alone: of captions that were prepared, or else while its adapters are off."""
-        return torch.stack([self._frozen(caption) for caption in captions])
+    def of_base(self, captions: Sequence[str]) -> Conditioning:
+        """By the base alone: of captions that were prepared, or else while its adapters are off."""
+        return self._base.joined([self._stacked(encoder, captions) for encoder in self._base.text_encoders])
+
+    def _stacked(self, encoder: TextEncoder, captions: Sequence[str]) -> Encoded:
+        return stacked([self._frozen(encoder, caption) for caption in captions])
 
     @torch.no_grad()
-    def _frozen(self, caption: str) -> Tensor:
-        if caption not in self._known:
-            key = self._cache.key("words", caption=caption, **self._depends_on)
+    def _frozen(self, encoder: TextEncoder, caption: str) -> dict[str, Tensor]:
+        if (encoder.name, caption) not in self._known:
+            key = self._cache.key(
+                "words",
+                caption=caption,
+                encoder=self._digests[encoder.name],
+                recipe=encoder.recipe,
+                fingerprint=self._fingerprint,
+            )
             value = self._cache.get(key)
             if value is None:
-                value = {"words": self._base.encode_captions([caption])[0].cpu()}
+                value = detached_copy(encoder.encode([caption]), 0)
                 self._cache.put(key, value)
-            self._known[caption] = value["words"].to(self._base.alphas_cumprod.device)
-        return self._known[caption]
+            self._known[encoder.name, caption] = {name: value[name].to(self._base.device) for name in value}
+        return self._known[encoder.name, caption]

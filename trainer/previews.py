@@ -18,7 +18,7 @@ BATCH = 8
 @contextmanager
 def _not_training(base: Base) -> Iterator[None]:
     """Without dropout. It is switched here and not in every step, since that walks through thousands of layers."""
-    modes = [(network, network.training) for network in base.networks.values()]
+    modes = [(network, network.training) for network in base.loaded_networks.values()]
     for network, _ in modes:
         network.eval()
     try:
@@ -26,6 +26,12 @@ def _not_training(base: Base) -> Iterator[None]:
     finally:
         for network, was_training in modes:
             network.train(was_training)
+
+
+@torch.no_grad()
+def _encoded(base: Base, wanted: Sequence[str], unwanted: Sequence[str]) -> dict[str, Tensor]:
+    """Prompts as the pipeline takes them, read at the layer that training reads."""
+    return base.prompts(base.encode_captions(wanted), base.encode_captions(unwanted))
 
 
 def draw_previews(base: Base, config: PreviewConfig, side: int) -> np.ndarray:
@@ -40,8 +46,11 @@ def draw_previews(base: Base, config: PreviewConfig, side: int) -> np.ndarray:
             prompts = config.prompts[start : start + BATCH]
             pictures.append(
                 pipeline(
-                    prompt=[prompt.prompt for prompt in prompts],
-                    negative_prompt=[prompt.negative_prompt for prompt in prompts],
+                    **_encoded(
+                        base,
+                        [prompt.prompt for prompt in prompts],
+                        [prompt.negative_prompt for prompt in prompts],
+                    ),
                     height=side,
                     width=side,
                     num_inference_steps=config.inference_steps,
@@ -56,7 +65,7 @@ def draw_previews(base: Base, config: PreviewConfig, side: int) -> np.ndarray:
 def draw_latents(base: Base, captions: Sequence[str], seeds: Sequence[int], config: PreviewConfig, side: int) -> Tensor:
     """The base's own idea of each caption, as latents (N, C, side / factor, side / factor), scaled, on the CPU."""
     images: Tensor = base.pipeline()(
-        prompt=list(captions),
+        **_encoded(base, captions, [""] * len(captions)),
         height=side,
         width=side,
         num_inference_steps=config.inference_steps,

@@ -58,7 +58,7 @@ def written_out_loss(training: Training, prediction_type: str, gamma: float) -> 
         latents, noise, timesteps, captions = [], [], [], []
         for visit in visits:
             one, number = training.examples[visit.example_index], visit.visit_number
-            posterior = training.posteriors[one.id, False]
+            posterior = training.posteriors[one.id, False, 0]
             standard = generator(SEED, "posterior", one.id, number).standard_normal((4, 8, 8), dtype=np.float32)
             latent = posterior.mean + (0.5 * posterior.logvar).exp() * torch.from_numpy(standard)
             latents.append(latent * base.vae.config.scaling_factor)
@@ -67,8 +67,8 @@ def written_out_loss(training: Training, prediction_type: str, gamma: float) -> 
             timesteps.append(int(generator(SEED, "timestep", one.path, one.id, number).integers(1000)))
             captions.append(f"lumi, {one.caption}")
         x0, eps, t = torch.stack(latents), torch.stack(noise), torch.tensor(timesteps)
-        tokens = base.tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
-        predicted = base.unet(scheduler.add_noise(x0, eps, t), t, base.text_encoder(tokens)[0]).sample
+        tokens = base.text_encoders[0].tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
+        predicted = base.unet(scheduler.add_noise(x0, eps, t), t, base.network("text_encoder")(tokens)[0]).sample
         wanted = eps if prediction_type == "epsilon" else scheduler.get_velocity(x0, eps, t)
         losses = torch.nn.functional.mse_loss(predicted, wanted, reduction="none").mean((1, 2, 3))
         if gamma:

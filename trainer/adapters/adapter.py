@@ -100,5 +100,5 @@ def put_adapter(config: TrainConfig, base: Base, beginnings: Sequence[Beginning]
     modules: list[AdaptedLayer] = []
     for network in dict.fromkeys(beginning.plan.network for beginning in beginnings):
         mine = [beginning for beginning in beginnings if beginning.plan.network == network]
-        modules += inject(base.networks[network], mine, behaviour)
+        modules += inject(base.network(network), mine, behaviour)
     return Adapter(tuple(modules), adapter, config.optimization.seed, moment)

@@ -38,7 +38,7 @@ def begin_anew(config: TrainConfig, base: Base) -> list[Beginning]:
     plans: list[LayerPlan] = []
     problems: list[str] = []
     for network, rate in _trained(config).items():
-        layers = layers_of(base.networks[network])
+        layers = layers_of(base.network(network))
         chosen = _chosen(network, layers, config)
         names += [f"{network}.{path}" for path in chosen]
         mine = plan_layers(network, layers, chosen, config.adapter, rate)
@@ -97,8 +97,7 @@ def begin_from(file: Sequence[LayerWeights], config: TrainConfig) -> list[Beginn
 
 def _trained(config: TrainConfig) -> dict[str, float]:
     """The networks that are trained, with their rates."""
-    networks = {"unet": config.unet, "text_encoder": config.text_encoder}
-    return {name: network.learning_rate for name, network in networks.items() if network.train}
+    return {name: network.learning_rate for name, network in config.trained.items()}
 
 
 def _chosen(network: str, layers: Mapping[str, Layer], config: TrainConfig) -> list[str]:
