@@ -1117,6 +1117,9 @@ class TrainingSpec(_message.Message):
     COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     COMPUTE_NEEDS_FIELD_NUMBER: _builtins.int
+    TEXT_ENCODER_2_FIELD_NUMBER: _builtins.int
+    CLIP_SKIP_FIELD_NUMBER: _builtins.int
+    ZERO_TERMINAL_SNR_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     NOISE_FIELD_NUMBER: _builtins.int
@@ -1129,6 +1132,14 @@ class TrainingSpec(_message.Message):
     compute_class: _builtins.str
     """Where it runs: the name of a compute class that the operator configured, as ListComputeClasses tells. In local mode:
     `local`. Default: the cheapest class that fits `compute_needs`.
+    """
+    clip_skip: _builtins.int
+    """Which layer of the text encoders is read, counted from the last, which is 1. 1 to 12; of family sdxl 2 to 12, since it was
+    made with the last layer but one. Whoever uses the adapter should set the same. Default: 1; of family sdxl 2.
+    """
+    zero_terminal_snr: _builtins.bool
+    """Whether the noise schedule is rescaled to end in pure noise (Lin et al., arXiv 2305.08891, algorithm 1). Needs a base that
+    predicts the velocity. Default: as the base's own schedule.
     """
     purpose: Global___Purpose.ValueType
     """What the adapter is for, which decides between the presets of a family and type. Default: CONCEPT."""
@@ -1146,7 +1157,7 @@ class TrainingSpec(_message.Message):
 
     @_builtins.property
     def text_encoder(self) -> Global___TargetSpec:
-        """The text encoder, its rate and whether it is trained at all."""
+        """The text encoder, of family sdxl the first one, its rate and whether it is trained at all."""
 
     @_builtins.property
     def unet(self) -> Global___TargetSpec:
@@ -1183,6 +1194,10 @@ class TrainingSpec(_message.Message):
         """What the job needs of its machine, where `compute_class` does not say it. Refused beside `compute_class` where the two
         contradict, and in local mode. Default: empty, any class.
         """
+
+    @_builtins.property
+    def text_encoder_2(self) -> Global___TargetSpec:
+        """The second text encoder, its rate and whether it is trained at all. Of family sdxl only."""
 
     @_builtins.property
     def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConceptSpec]:
@@ -1222,17 +1237,27 @@ class TrainingSpec(_message.Message):
         compute_class: _builtins.str = ...,
         deadline: _duration_pb2.Duration | None = ...,
         compute_needs: Global___ComputeNeeds | None = ...,
+        text_encoder_2: Global___TargetSpec | None = ...,
+        clip_skip: _builtins.int | None = ...,
+        zero_terminal_snr: _builtins.bool | None = ...,
         concepts: _abc.Iterable[Global___ConceptSpec] | None = ...,
         validation: Global___ValidationSpec | None = ...,
         noise: Global___NoiseSpec | None = ...,
         purpose: Global___Purpose.ValueType = ...,
         sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "checkpoints", b"checkpoints", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "unet", b"unet", "validation", b"validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text_encoder", b"text_encoder", "unet", b"unet", "validation", b"validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clip_skip: _TypeAlias = _typing.Literal["clip_skip"]  # noqa: Y015
+    _WhichOneofArgType__clip_skip: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip"]  # noqa: Y015
+    _WhichOneofReturnType__zero_terminal_snr: _TypeAlias = _typing.Literal["zero_terminal_snr"]  # noqa: Y015
+    _WhichOneofArgType__zero_terminal_snr: _TypeAlias = _typing.Literal["_zero_terminal_snr", b"_zero_terminal_snr"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_skip) -> _WhichOneofReturnType__clip_skip | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__zero_terminal_snr) -> _WhichOneofReturnType__zero_terminal_snr | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
 
@@ -2100,7 +2125,7 @@ class TargetSpec(_message.Message):
     TRAIN_FIELD_NUMBER: _builtins.int
     LEARNING_RATE_FIELD_NUMBER: _builtins.int
     train: _builtins.bool
-    """Whether it is trained. Default: true for the UNet, false for the text encoder."""
+    """Whether it is trained. Default: true for the UNet, false for the text encoders."""
     learning_rate: _builtins.float
     """Learning rate at the peak of the schedule. Above 0, at most 1. Default: from the preset."""
     def __init__(
@@ -2297,8 +2322,8 @@ class LossSpec(_message.Message):
     debiased: _builtins.bool
     """Weighting by 1 / sqrt(SNR) (Yu et al., arXiv 2310.08442, sec. 4). Not beside the others. Default: false."""
     prediction_type: Global___PredictionType.ValueType
-    """What the network predicts, if you want to be sure of it: a job whose base predicts something else is refused. Default: what
-    the base predicts.
+    """What the network predicts, where the base's files say it wrongly. Whatever is taken, the frozen base's own error is measured
+    both ways before training, and a contradiction is refused with the numbers. Default: as the base model says.
     """
     def __init__(
         self,
