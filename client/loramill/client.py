@@ -22,10 +22,12 @@ from loramill.calls import LONG_SECONDS, Calls
 from loramill.channel import address_or_default
 from loramill.credentials import Credentials
 from loramill.direct import Direct
-from loramill.folder import LocalFile, Selection, select_files
+from loramill.inputs.describe import record_of
+from loramill.inputs.layouts import read_input
+from loramill.inputs.local import open_local
 from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
 from loramill.transfer import adapter_messages, described, save_download, upload_messages
-from loramill.upload import UploadProgress, upload_files
+from loramill.upload import LocalFile, UploadProgress, on_disk, upload_files
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
 from loramill.v1.dataset_service_pb2_grpc import DatasetServiceStub
@@ -35,6 +37,9 @@ from loramill.watch import Patience, watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from loramill.inputs.result import Input, InputFile, Layout
+    from loramill.inputs.source import Source
 
 PAGE_SIZE = 100
 
@@ -146,12 +151,42 @@ class Client:
 
     # Datasets
 
-    def create_dataset(self, display_name: str = "", *, request_id: str | None = None) -> v1.Dataset:
-        """Opens an empty dataset."""
-        request = v1.CreateDatasetRequest(
-            dataset=v1.Dataset(display_name=display_name), request_id=request_id or _new_request_id()
-        )
+    def create_dataset(
+        self,
+        display_name: str = "",
+        *,
+        input: v1.DatasetInput | None = None,
+        suggested: v1.SuggestedSpec | None = None,
+        request_id: str | None = None,
+    ) -> v1.Dataset:
+        """Opens an empty dataset; `input` and `suggested` are kept with it, for people and for jobs."""
+        dataset = v1.Dataset(display_name=display_name, input=input, suggested=suggested)
+        request = v1.CreateDatasetRequest(dataset=dataset, request_id=request_id or _new_request_id())
         return self._calls.unary(self._datasets.CreateDataset, request)
+
+    def import_dataset(
+        self,
+        source_uri: str,
+        display_name: str = "",
+        *,
+        layout: v1.DatasetLayout.ValueType = v1.DATASET_LAYOUT_UNSPECIFIED,
+        caption_column: str = "",
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> v1.Dataset:
+        """Has the service make a dataset of what lies at an address that its operator listed.
+
+        The same `request_id` goes on where a call broke off. With `validate_only` nothing is kept.
+        """
+        request = v1.CreateDatasetRequest(
+            dataset=v1.Dataset(display_name=display_name),
+            request_id=request_id or _new_request_id(),
+            source_uri=source_uri,
+            layout=layout,
+            caption_column=caption_column,
+            validate_only=validate_only,
+        )
+        return self._calls.unary(self._datasets.CreateDataset, request, timeout=LONG_SECONDS)
 
     def upload_file(self, dataset: str, file: LocalFile) -> v1.DatasetFile:
         """Adds one file to an open dataset, straight to the object store where that is offered. Again is accepted."""
@@ -169,20 +204,40 @@ class Client:
 
     def upload_dataset(
         self,
-        folder: Path | Selection,
+        path: Path,
+        display_name: str = "",
+        *,
+        layout: Layout | None = None,
+        caption_column: str = "",
+        progress: Callable[[UploadProgress], None] | None = None,
+    ) -> v1.Dataset:
+        """Uploads a folder, an archive, or the folders of a dataset configuration, and freezes them as a dataset.
+
+        `loramill.inputs` says what is taken and what is not, and finds the layout out unless it is told. Raises InputError with
+        everything that is wrong. If anything fails, or the caller interrupts, the unfinished dataset is removed again.
+        """
+        with open_local(path) as (source, configuration):
+            found = read_input(source, configuration, layout=layout, caption_column=caption_column)
+            return self.upload_input(source, found, path.name, display_name, progress=progress)
+
+    def upload_input(
+        self,
+        source: Source,
+        found: Input,
+        origin: str = "",
         display_name: str = "",
         *,
         progress: Callable[[UploadProgress], None] | None = None,
     ) -> v1.Dataset:
-        """Uploads the pictures, captions and text metadata of a folder, and freezes them as a dataset.
+        """As `upload_dataset`, for what has been read; `origin` is the name that the dataset keeps of where it lay."""
+        dataset = self.create_dataset(display_name, input=record_of(found, origin), suggested=found.suggested)
 
-        `folder.select_files` says what is taken and what is skipped; its Selection may be given in place of the folder.
-        If anything fails, or the caller interrupts, the unfinished dataset is removed again.
-        """
-        selection = folder if isinstance(folder, Selection) else select_files(folder)
-        dataset = self.create_dataset(display_name)
+        def upload(file: InputFile) -> None:
+            with on_disk(source, file) as local:
+                self.upload_file(dataset.name, local)
+
         try:
-            upload_files(selection.files, lambda file: self.upload_file(dataset.name, file), progress or _ignore)
+            upload_files(found.files, upload, progress or _ignore)
             return self.finalize_dataset(dataset.name)
         except BaseException:
             with contextlib.suppress(errors.ClientError):

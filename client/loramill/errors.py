@@ -4,7 +4,7 @@
     ├── AddressError            the server's address is none
     ├── CredentialsError        tokens or certificates cannot be used as they were given (found here, nothing was sent)
     ├── SpecError               the spec cannot be read; carries every problem at once (found here, nothing was sent)
-    ├── FolderError             a folder cannot be uploaded as a dataset; carries every problem at once
+    ├── InputError              a folder or archive cannot become a dataset; carries every problem at once
     ├── FileError               a file cannot be uploaded as an adapter (found here, nothing was sent)
     ├── DownloadError           a file did not arrive whole, or may not be written here
     ├── Unreachable             no service answers at the address, or not in time
@@ -56,8 +56,8 @@ class SpecError(_ProblemsError):
     """The spec cannot be read. Nothing was sent."""
 
 
-class FolderError(_ProblemsError):
-    """A folder cannot be uploaded as a dataset. Nothing was sent."""
+class InputError(_ProblemsError):
+    """A folder or archive cannot become a dataset. Nothing was sent."""
 
 
 class FileError(ClientError):

@@ -69,7 +69,7 @@ def pictures(tmp_path: Path) -> Path:
         (folder / name).write_bytes(name.encode() * 100_000)
     (folder / "a.txt").write_text("a cat")
     (folder / "10_cat/c.caption").write_text("another cat")
-    (folder / "metadata.jsonl").write_text("{}\n")
+    (folder / "notes.json").write_text("{}\n")
     (folder / "notes.docx").write_bytes(b"x")
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / ".thumbnails/a.png").write_bytes(b"x")

@@ -267,11 +267,14 @@ def test_dataset_create(loramill: Loramill, pictures: Path) -> None:
     assert result.code == 0
     assert "cats" in result.out  # the folder's name is the title
     assert result.err.splitlines() == [
-        "Found 3 pictures, 2 captions, 1 file of metadata.",
-        "Skipped (hidden): .DS_Store, .thumbnails.",
-        "Skipped (a symbolic link): link.png.",
-        "Skipped (neither a picture nor a caption): notes.docx.",
-        "Without a caption file: 1 picture, such as b.JPG; the spec must then give a fixed caption.",
+        "Read as kohya folders: 3 pictures, 2 captions in 2 subsets.",
+        "  the rest: 2 pictures, 1 repeat, 1 of them without a caption",
+        "  10_cat/: 1 picture, 10 repeats",
+        "Ignored (hidden): .DS_Store, .thumbnails.",
+        "Ignored (neither a picture nor a caption): notes.docx, notes.json.",
+        "Ignored (a symbolic link): link.png.",
+        "Note: 2 pictures are in no folder named like 10_tag, and are read once an epoch: a.png, b.JPG.",
+        "Note: 1 picture has no caption, for which the spec must give one: b.JPG.",
     ]
     assert loramill("dataset", "create", str(pictures), "--name", "x", "-o", "name").out == "datasets/set2\n"
     assert loramill("dataset", "get", "set1", "-o", "yaml").code == 0

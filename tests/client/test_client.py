@@ -15,7 +15,6 @@ from loramill.calls import Calls
 from loramill.channel import REPEATABLE, address_or_default, service_config
 from loramill.client import Client
 from loramill.credentials import Credentials
-from loramill.folder import select_files
 from loramill.upload import UploadProgress
 from loramill.watch import Patience, watch
 from tests.client.fake_service import BREAK, HOLD, FakeService
@@ -140,58 +139,36 @@ def test_upload(service: FakeService, client: Client, pictures: Path) -> None:
     seen: list[UploadProgress] = []
     dataset = client.upload_dataset(pictures, "Cats", progress=seen.append)
     stored = service.state.contents[dataset.name]
-    labels = ["10_cat/c.caption", "10_cat/c.webp", "a.png", "a.txt", "b.JPG", "big.bmp", "metadata.jsonl"]
-    assert sorted(stored) == labels
-    assert all((pictures / label).read_bytes() == content for label, content in stored.items())
+    where = {"10_cat/c.txt": "10_cat/c.caption"}
+    assert sorted(stored) == ["10_cat/c.txt", "10_cat/c.webp", "a.png", "a.txt", "b.JPG", "big.bmp"]
+    assert all((pictures / where.get(label, label)).read_bytes() == content for label, content in stored.items())
     assert dataset.state == v1.DATASET_STATE_FINALIZED
     assert dataset.display_name == "Cats"
-    assert [progress.files_done for progress in seen] == list(range(8))
+    assert [progress.files_done for progress in seen] == list(range(7))
     assert seen[-1].bytes_done == seen[-1].bytes == sum(map(len, stored.values()))
 
 
-def test_selection_says_what_is_skipped(pictures: Path) -> None:
-    selection = select_files(pictures)
-    assert {(skipped.label, skipped.reason) for skipped in selection.skipped} == {
-        (".DS_Store", "hidden"),
-        (".thumbnails", "hidden"),
-        ("link.png", "a symbolic link"),
-        ("notes.docx", "neither a picture nor a caption"),
-    }
-    assert [file.label for file in selection.without_caption] == ["b.JPG"]
+def test_what_was_read_is_kept_with_the_dataset(service: FakeService, client: Client, pictures: Path) -> None:
+    client.upload_dataset(pictures)
+    sent = service.state.requests[0].dataset
+    assert (sent.input.pictures, sent.input.captions) == (3, 2)
+    assert sent.input.layout == v1.DATASET_LAYOUT_KOHYA_FOLDERS
+    assert [subset.path_prefix for subset in sent.suggested.dataset.subsets] == ["", "10_cat/"]
 
 
-@pytest.mark.parametrize(
-    ("make", "sentence"),
-    [
-        (lambda folder: folder / "none", "does not exist"),
-        (lambda folder: folder / "a.png", "is a file"),
-        (lambda folder: folder / ".thumbnails/..", None),
-        (lambda folder: _with_only_text(folder), "has no pictures"),
-    ],
-)
-def test_unfit_folders(pictures: Path, make, sentence: str | None) -> None:
-    folder = make(pictures)
-    if sentence is None:
-        assert select_files(folder).pictures
-        return
-    with pytest.raises(errors.FolderError, match=sentence):
-        select_files(folder)
+def test_captions_of_metadata_are_sent_as_files(service: FakeService, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"a")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "a cât"}')
+    dataset = client.upload_dataset(tmp_path)
+    assert service.state.contents[dataset.name] == {"a.png": b"a", "a.txt": "a cât".encode()}
 
 
-def _with_only_text(folder: Path) -> Path:
-    other = folder / "text"
-    other.mkdir()
-    (other / "a.txt").write_text("a cat")
-    return other
-
-
-def test_all_bad_file_names_at_once(pictures: Path) -> None:
-    (pictures / "new\nline.png").touch()
-    (pictures / "back\\slash.png").touch()
-    (pictures / "\udcff.png").touch()
-    with pytest.raises(errors.FolderError) as raised:
-        select_files(pictures)
-    assert len(raised.value.problems) == 3
+def test_an_archive_is_sent_file_by_file(service: FakeService, client: Client, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "cats.zip", "w") as archive:
+        archive.writestr("a.png", b"a" * 100_000)
+        archive.writestr("a.txt", "a cat")
+    dataset = client.upload_dataset(tmp_path / "cats.zip")
+    assert service.state.contents[dataset.name] == {"a.png": b"a" * 100_000, "a.txt": b"a cat"}
 
 
 def test_a_failed_upload_leaves_no_dataset(service: FakeService, client: Client, pictures: Path) -> None:

@@ -13,7 +13,7 @@ import stamina
 from loramill import errors, v1
 from loramill.client import Client
 from loramill.direct import SMALLEST, Direct
-from loramill.folder import LocalFile
+from loramill.upload import LocalFile
 from tests.client.fake_service import FakeService
 from tests.client.fake_store import FakeStore
 from tests.service.auth.authority import Authority

@@ -32,7 +32,7 @@ _USAGE_ERRORS = (
     errors.AddressError,
     errors.CredentialsError,
     errors.SpecError,
-    errors.FolderError,
+    errors.InputError,
     errors.FileError,
     errors.InvalidRequest,
 )

@@ -1,10 +1,9 @@
-"""`loramill dataset`: upload folders of pictures, and look after them."""
+"""`loramill dataset`: make datasets of pictures, and look after them."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,61 +17,120 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from loramill import v1
-    from loramill.folder import Selection
+    from loramill.inputs.result import Layout
     from loramill.upload import UploadProgress
 
 app = typer.Typer(help="Pictures and captions to train on.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's id, or datasets/ID.")]
 
-_SKIPPED_SHOWN = 5
-
 
 @app.command()
 def create(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Pictures, with captions in .txt or .caption files beside them.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="A folder, a .zip, .tar or .tar.gz, a dataset configuration (.toml), or s3://… below a root of the operator's.",
+        ),
+    ],
     name: Annotated[str, typer.Option("--name", help="A title for people. Default: the folder's name.")] = "",
+    layout: Annotated[
+        str,
+        typer.Option(
+            metavar="LAYOUT", help="plain, kohya-folders, kohya-toml, imagefolder, webdataset. Default: found out."
+        ),
+    ] = "",
+    caption_column: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Where metadata has captions. Default: text, caption, prompt or description."
+        ),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be read, and make nothing.")] = False,
     output: OutputOption = Output.TABLE,
     server: ServerOption = None,
 ) -> None:
-    """Upload a folder of pictures and freeze it as a dataset."""
-    from loramill.folder import select_files
+    """Make a dataset of pictures and captions, and freeze it. Says what is taken, what is not, and why."""
+    if path.startswith("s3://"):
+        _import(context, path, name, layout, caption_column, dry_run, output, server)
+        return
+    from loramill import v1
+    from loramill.inputs.describe import record_of
+    from loramill.inputs.layouts import read_input
+    from loramill.inputs.local import open_local
 
-    selection = select_files(folder)
-    say(_found(selection))
-    with connect(context, server) as client:
-        title = name or folder.resolve().name
-        try:
-            with _bar() as progress:
-                dataset = client.upload_dataset(selection, title, progress=progress)
-        except KeyboardInterrupt:
-            say("Stopped; the unfinished dataset was removed again.")
-            raise
-        print_one(dataset, output, _details)
-
-
-def _found(selection: Selection) -> str:
-    """What was found, what was skipped and why, and what may be missing."""
-    others = len(selection.files) - len(selection.pictures) - len(selection.captions)
-    parts = [_counted(len(selection.pictures), "picture"), _counted(len(selection.captions), "caption")]
-    parts += [_counted(others, "file") + " of metadata"] if others else []
-    lines = [f"Found {', '.join(parts)}."]
-    for reason, count in Counter(skipped.reason for skipped in selection.skipped).items():
-        labels = [skipped.label for skipped in selection.skipped if skipped.reason == reason]
-        more = f" and {count - _SKIPPED_SHOWN} more" if count > _SKIPPED_SHOWN else ""
-        lines.append(f"Skipped ({reason}): {', '.join(labels[:_SKIPPED_SHOWN])}{more}.")
-    missing = selection.without_caption
-    if missing:
-        lines.append(
-            f"Without a caption file: {_counted(len(missing), 'picture')}, such as {missing[0].label}; the spec must then give"
-            " a fixed caption."
+    place = Path(path)
+    with open_local(place) as (source, configuration):
+        found = read_input(source, configuration, layout=_layout(layout), caption_column=caption_column)
+        origin = place.resolve().name
+        described = v1.Dataset(
+            display_name=name or origin.partition(".")[0], input=record_of(found, origin), suggested=found.suggested
         )
-    return "\n".join(lines)
+        _say_found(described)
+        if dry_run:
+            _print_described(described, output)
+            return
+        with connect(context, server) as client:
+            try:
+                with _bar() as progress:
+                    dataset = client.upload_input(source, found, origin, described.display_name, progress=progress)
+            except KeyboardInterrupt:
+                say("Stopped; the unfinished dataset was removed again.")
+                raise
+            print_one(dataset, output, _details)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _import(
+    context: typer.Context,
+    uri: str,
+    name: str,
+    layout: str,
+    caption_column: str,
+    dry_run: bool,
+    output: Output,
+    server: str | None,
+) -> None:
+    """A dataset that the service reads by itself."""
+    from loramill.inputs.describe import number_of
+
+    with connect(context, server) as client:
+        dataset = client.import_dataset(
+            uri,
+            name or uri.rstrip("/").rpartition("/")[2],
+            layout=number_of(_layout(layout)),
+            caption_column=caption_column,
+            validate_only=dry_run,
+        )
+        _say_found(dataset)
+        if dry_run:
+            _print_described(dataset, output)
+        else:
+            print_one(dataset, output, _details)
+
+
+def _layout(word: str) -> Layout | None:
+    from loramill.inputs.result import Layout
+
+    layout = next((layout for layout in Layout if layout.word == word), None)
+    if word and layout is None:
+        words = ", ".join(layout.word for layout in Layout)
+        raise typer.BadParameter(f"it must be one of {words}, not {word!r}.", param_hint="--layout")
+    return layout
+
+
+def _say_found(dataset: v1.Dataset) -> None:
+    from loramill.inputs.describe import lines_of
+
+    for line in lines_of(dataset.input, dataset.suggested):
+        say(line)
+
+
+def _print_described(dataset: v1.Dataset, output: Output) -> None:
+    """What does not exist has no name, and for people all is said already."""
+    if output not in (Output.TABLE, Output.NAME):
+        print_one(dataset, output, _details)
 
 
 @contextlib.contextmanager
@@ -146,6 +204,8 @@ def _state(dataset: v1.Dataset) -> str:
 
 
 def _details(dataset: v1.Dataset) -> Mapping[str, str]:
+    from loramill.inputs.describe import lines_of
+
     return {
         "Dataset": _id(dataset),
         "Title": dataset.display_name,
@@ -154,4 +214,5 @@ def _details(dataset: v1.Dataset) -> Mapping[str, str]:
         "Created": clock(dataset.create_time),
         "Frozen": clock(dataset.finalize_time),
         "Digest": dataset.digest,
+        "Read": "\n".join(lines_of(dataset.input, dataset.suggested)) if dataset.HasField("input") else "",
     }
