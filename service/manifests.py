@@ -18,7 +18,7 @@ from service.kubernetes_names import (
     LaunchId,
 )
 from service.pod_failure_policy import POD_FAILURE_POLICY
-from service.pod_manifest import pod_spec
+from service.pod_manifest import METRICS_PORT, pod_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,14 +119,16 @@ def _queue_labels(queue: str | None, priority: str | None) -> dict[str, str]:
 
 
 def _pod_annotations(compute_class: ComputeClass, deadline: int) -> dict[str, str]:
-    """Keeps autoscalers from taking a paid node away under a trainer, but only where nobody else may take it.
+    """Tells Prometheus where to read; keeps autoscalers from taking a paid node away under a trainer, but only where nobody
+    else may take it.
 
     On spot nodes karpenter.sh/do-not-disrupt would hold back the eviction that brings SIGTERM early; its value is a duration,
     because "true" could keep a node for ever.
     """
+    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
     if compute_class.spot:
-        return {}
-    return {
+        return scraped
+    return scraped | {
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
         "karpenter.sh/do-not-disrupt": f"{deadline}s",
     }

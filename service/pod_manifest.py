@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from service.compute_classes import ComputeClass, NodeRequirement, Toleration
     from service.pod_settings import ClaimedBases, PodSettings
 
-USER = 65532
-"""Of the trainer's image, and its group; numeric, so that the kubelet can see that it is not root."""
+METRICS_PORT = 9464
+METRICS_PORT_NAME = "metrics"
+"""Where Prometheus reads what a trainer measures."""
 
 BASES_FOLDER = "/var/lib/loramill/bases"
 WORK_FOLDER = "/var/lib/loramill/work"
@@ -43,8 +44,9 @@ def pod_spec(secret: str, assignment_uri: str, compute_class: ComputeClass, pod:
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
+            # Numeric, so that the kubelet can see that it is not root.
+            **_given("runAsUser", pod.run_as_user),
+            **_given("runAsGroup", pod.run_as_user),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_placement(compute_class),
@@ -56,6 +58,7 @@ def pod_spec(secret: str, assignment_uri: str, compute_class: ComputeClass, pod:
                 "imagePullPolicy": pod.image_pull_policy,
                 "args": [_verbatim(assignment_uri)],
                 "env": [{"name": name, "value": value} for name, value in _environment(compute_class, pod).items()],
+                "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT}],
                 "resources": _resources(compute_class),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
@@ -127,6 +130,8 @@ def _environment(compute_class: ComputeClass, pod: PodSettings) -> dict[str, str
         "LORAMILL_TRAINER_DEVICE": "" if compute_class.gpus else "cpu",
         # Else as many threads as the node has processors would share what the container may use of them.
         "OMP_NUM_THREADS": str(math.ceil(cpus_of(compute_class.cpu))),
+        "LORAMILL_TRAINER_METRICS_PORT": str(METRICS_PORT),
+        "LORAMILL_TRAINER_METRICS_ADDRESS": "0.0.0.0",
         "LORAMILL_TRAINER_BASES": BASES_FOLDER if pod.base_models is not None else "",
         "AWS_CONFIG_FILE": f"{CREDENTIALS_FOLDER}/{CREDENTIALS_CONFIG}" if pod.mount_credentials else "",
         "AWS_ENDPOINT_URL_S3": pod.s3.endpoint_url or "",

@@ -77,6 +77,9 @@ class PodSettings(OperatorModel):
     service_account_name: DnsSubdomain = Field(
         "default", description="service account of the pods; its token is not mounted"
     )
+    run_as_user: int | None = Field(
+        65532, ge=1, description="user and group of the pods; null leaves them to the cluster, as OpenShift wants it"
+    )
     mount_credentials: bool = Field(
         True, description="whether storage credentials come from a Secret; else from the service account"
     )

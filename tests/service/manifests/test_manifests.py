@@ -26,6 +26,8 @@ FREE = (".labels", ".annotations", ".nodeSelector", ".requests", ".limits")
 FIELDS = frozenset((Path(__file__).parent / "fields.txt").read_text().split())
 """Every field that a Job may have: the closed schema."""
 
+SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": "9464"}
+
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -168,8 +170,21 @@ def test_the_digest_tells_two_launches_of_a_name_apart() -> None:
 def test_autoscalers_keep_their_hands_off_nodes_that_are_paid_in_full() -> None:
     keep = "cluster-autoscaler.kubernetes.io/safe-to-evict"
     template = example(GPU).job["spec"]["template"]["metadata"]["annotations"]
-    assert template == {keep: "false", "karpenter.sh/do-not-disrupt": f"{7200 + 86400}s"}
-    assert example(SPOT).job["spec"]["template"]["metadata"]["annotations"] == {}
+    assert template == SCRAPED | {keep: "false", "karpenter.sh/do-not-disrupt": f"{7200 + 86400}s"}
+    assert example(SPOT).job["spec"]["template"]["metadata"]["annotations"] == SCRAPED
+
+
+def test_prometheus_finds_what_a_trainer_serves() -> None:
+    job = example(GPU).job
+    environment = environment_of(job)
+    served = (environment["LORAMILL_TRAINER_METRICS_ADDRESS"], int(environment["LORAMILL_TRAINER_METRICS_PORT"]))
+    assert served == ("0.0.0.0", 9464)
+    assert container_of(job)["ports"] == [{"name": "metrics", "containerPort": 9464}]
+
+
+def test_the_cluster_chooses_the_user_where_the_operator_leaves_it_to_it() -> None:
+    security = pod_of(example(CPU, {"run_as_user": None}).job)["securityContext"]
+    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def test_the_grace_is_shorter_on_spot_unless_the_operator_says_it() -> None:
