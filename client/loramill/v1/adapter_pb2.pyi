@@ -43,6 +43,10 @@ class _AdapterFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Adapter
     """A plain LoRA with kohya's keys, made by SVD from a LOHA, LOKR or Tucker adapter; its rank and error are stated."""
     ADAPTER_FORMAT_TRUNCATED: _AdapterFormat.ValueType  # 7
     """A DYLORA cut off at a smaller rank, with kohya's keys; one file for each rank."""
+    ADAPTER_FORMAT_EMBEDDING: _AdapterFormat.ValueType  # 8
+    """The embeddings of new tokens for an activation tag, which the adapter was trained with and needs: safetensors that diffusers'
+    load_textual_inversion, ComfyUI, Forge and A1111 load. Only with `concept.pivotal`; one file for each tag.
+    """
 
 class AdapterFormat(_AdapterFormat, metaclass=_AdapterFormatEnumTypeWrapper):
     """What a file of an adapter is."""
@@ -63,6 +67,10 @@ ADAPTER_FORMAT_CONVERTED: AdapterFormat.ValueType  # 6
 """A plain LoRA with kohya's keys, made by SVD from a LOHA, LOKR or Tucker adapter; its rank and error are stated."""
 ADAPTER_FORMAT_TRUNCATED: AdapterFormat.ValueType  # 7
 """A DYLORA cut off at a smaller rank, with kohya's keys; one file for each rank."""
+ADAPTER_FORMAT_EMBEDDING: AdapterFormat.ValueType  # 8
+"""The embeddings of new tokens for an activation tag, which the adapter was trained with and needs: safetensors that diffusers'
+load_textual_inversion, ComfyUI, Forge and A1111 load. Only with `concept.pivotal`; one file for each tag.
+"""
 Global___AdapterFormat: _TypeAlias = AdapterFormat  # noqa: Y015
 
 @_typing.final

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from loramill.v1 import base_model_pb2 as loramill_dot_v1_dot_base__model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$loramill/v1/base_model_service.proto\x12\x0bloramill.v1\x1a\x1cloramill/v1/base_model.proto\">\n\x15ListBaseModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.loramill.v1.BaseModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetBaseModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"}\n\x16ImportBaseModelRequest\x12\x15\n\rbase_model_id\x18\x01 \x01(\t\x12\x12\n\nsource_uri\x18\x02 \x01(\t\x12\x0f\n\x07license\x18\x03 \x01(\t\x12\x16\n\x0evae_source_uri\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t2\x87\x02\n\x10\x42\x61seModelService\x12Y\n\x0eListBaseModels\x12\".loramill.v1.ListBaseModelsRequest\x1a#.loramill.v1.ListBaseModelsResponse\x12H\n\x0cGetBaseModel\x12 .loramill.v1.GetBaseModelRequest\x1a\x16.loramill.v1.BaseModel\x12N\n\x0fImportBaseModel\x12#.loramill.v1.ImportBaseModelRequest\x1a\x16.loramill.v1.BaseModelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$loramill/v1/base_model_service.proto\x12\x0bloramill.v1\x1a\x1cloramill/v1/base_model.proto\">\n\x15ListBaseModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"^\n\x16ListBaseModelsResponse\x12+\n\x0b\x62\x61se_models\x18\x01 \x03(\x0b\x32\x16.loramill.v1.BaseModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x13GetBaseModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"}\n\x16ImportBaseModelRequest\x12\x15\n\rbase_model_id\x18\x01 \x01(\t\x12\x12\n\nsource_uri\x18\x02 \x01(\t\x12\x0f\n\x07license\x18\x03 \x01(\t\x12\x16\n\x0evae_source_uri\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\"I\n\x14InspectTokensRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61ption\x18\x02 \x01(\t\x12\x12\n\nmax_tokens\x18\x03 \x01(\x05\"E\n\x15InspectTokensResponse\x12,\n\x08\x65ncoders\x18\x01 \x03(\x0b\x32\x1a.loramill.v1.EncoderTokens\"a\n\rEncoderTokens\x12\x0f\n\x07\x65ncoder\x18\x01 \x01(\t\x12\"\n\x06tokens\x18\x02 \x03(\x0b\x32\x12.loramill.v1.Token\x12\x0e\n\x06\x63hunks\x18\x03 \x01(\x05\x12\x0b\n\x03\x63ut\x18\x04 \x01(\x05\"?\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\x05\x12\r\n\x05piece\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05\x63hunk\x18\x04 \x01(\x05\x32\xdf\x02\n\x10\x42\x61seModelService\x12Y\n\x0eListBaseModels\x12\".loramill.v1.ListBaseModelsRequest\x1a#.loramill.v1.ListBaseModelsResponse\x12H\n\x0cGetBaseModel\x12 .loramill.v1.GetBaseModelRequest\x1a\x16.loramill.v1.BaseModel\x12N\n\x0fImportBaseModel\x12#.loramill.v1.ImportBaseModelRequest\x1a\x16.loramill.v1.BaseModel\x12V\n\rInspectTokens\x12!.loramill.v1.InspectTokensRequest\x1a\".loramill.v1.InspectTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBASEMODELREQUEST']._serialized_end=278
   _globals['_IMPORTBASEMODELREQUEST']._serialized_start=280
   _globals['_IMPORTBASEMODELREQUEST']._serialized_end=405
-  _globals['_BASEMODELSERVICE']._serialized_start=408
-  _globals['_BASEMODELSERVICE']._serialized_end=671
+  _globals['_INSPECTTOKENSREQUEST']._serialized_start=407
+  _globals['_INSPECTTOKENSREQUEST']._serialized_end=480
+  _globals['_INSPECTTOKENSRESPONSE']._serialized_start=482
+  _globals['_INSPECTTOKENSRESPONSE']._serialized_end=551
+  _globals['_ENCODERTOKENS']._serialized_start=553
+  _globals['_ENCODERTOKENS']._serialized_end=650
+  _globals['_TOKEN']._serialized_start=652
+  _globals['_TOKEN']._serialized_end=715
+  _globals['_BASEMODELSERVICE']._serialized_start=718
+  _globals['_BASEMODELSERVICE']._serialized_end=1069
 # @@protoc_insertion_point(module_scope)

@@ -139,3 +139,127 @@ class ImportBaseModelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportBaseModelRequest: _TypeAlias = ImportBaseModelRequest  # noqa: Y015
+
+@_typing.final
+class InspectTokensRequest(_message.Message):
+    """Request of InspectTokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`baseModels/<id>`. Required."""
+    caption: _builtins.str
+    """The caption. At most 10000 characters."""
+    max_tokens: _builtins.int
+    """Tokens that a job would read of it, as in TextSpec: 75, 150 or 225. 0 means 75."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        caption: _builtins.str = ...,
+        max_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "max_tokens", b"max_tokens", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InspectTokensRequest: _TypeAlias = InspectTokensRequest  # noqa: Y015
+
+@_typing.final
+class InspectTokensResponse(_message.Message):
+    """Answer of InspectTokens."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def encoders(self) -> _containers.RepeatedCompositeFieldContainer[Global___EncoderTokens]:
+        """One of each text encoder, in the order in which their words stand side by side."""
+
+    def __init__(
+        self,
+        *,
+        encoders: _abc.Iterable[Global___EncoderTokens] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encoders", b"encoders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InspectTokensResponse: _TypeAlias = InspectTokensResponse  # noqa: Y015
+
+@_typing.final
+class EncoderTokens(_message.Message):
+    """How one text encoder reads a caption."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODER_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
+    encoder: _builtins.str
+    """`text_encoder` or `text_encoder_2`."""
+    chunks: _builtins.int
+    """Chunks of 75 tokens that are read; an empty caption has one."""
+    cut: _builtins.int
+    """Tokens that are cut off, because they are beyond `max_tokens`."""
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___Token]:
+        """The caption's tokens, without the start and end that frame each chunk."""
+
+    def __init__(
+        self,
+        *,
+        encoder: _builtins.str = ...,
+        tokens: _abc.Iterable[Global___Token] | None = ...,
+        chunks: _builtins.int = ...,
+        cut: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunks", b"chunks", "cut", b"cut", "encoder", b"encoder", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EncoderTokens: _TypeAlias = EncoderTokens  # noqa: Y015
+
+@_typing.final
+class Token(_message.Message):
+    """One token of a caption."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Its place in the vocabulary."""
+    piece: _builtins.str
+    """How the vocabulary spells it; `</w>` is the end of a word."""
+    text: _builtins.str
+    """The part of the caption that it stands for, in lower case as the encoder reads it."""
+    chunk: _builtins.int
+    """The chunk that it is read in, from 1; 0 if it is cut off."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        piece: _builtins.str = ...,
+        text: _builtins.str = ...,
+        chunk: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "id", b"id", "piece", b"piece", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Token: _TypeAlias = Token  # noqa: Y015

@@ -51,6 +51,11 @@ class BaseModelServiceStub:
                 request_serializer=loramill_dot_v1_dot_base__model__service__pb2.ImportBaseModelRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_base__model__pb2.BaseModel.FromString,
                 _registered_method=True)
+        self.InspectTokens = channel.unary_unary(
+                '/loramill.v1.BaseModelService/InspectTokens',
+                request_serializer=loramill_dot_v1_dot_base__model__service__pb2.InspectTokensRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_base__model__service__pb2.InspectTokensResponse.FromString,
+                _registered_method=True)
 
 
 class BaseModelServiceServicer:
@@ -82,6 +87,13 @@ class BaseModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InspectTokens(self, request, context):
+        """How the text encoders of a base model read a caption, token by token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BaseModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +111,11 @@ def add_BaseModelServiceServicer_to_server(servicer, server):
                     servicer.ImportBaseModel,
                     request_deserializer=loramill_dot_v1_dot_base__model__service__pb2.ImportBaseModelRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_base__model__pb2.BaseModel.SerializeToString,
+            ),
+            'InspectTokens': grpc.unary_unary_rpc_method_handler(
+                    servicer.InspectTokens,
+                    request_deserializer=loramill_dot_v1_dot_base__model__service__pb2.InspectTokensRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_base__model__service__pb2.InspectTokensResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -183,6 +200,33 @@ class BaseModelService:
             '/loramill.v1.BaseModelService/ImportBaseModel',
             loramill_dot_v1_dot_base__model__service__pb2.ImportBaseModelRequest.SerializeToString,
             loramill_dot_v1_dot_base__model__pb2.BaseModel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InspectTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.BaseModelService/InspectTokens',
+            loramill_dot_v1_dot_base__model__service__pb2.InspectTokensRequest.SerializeToString,
+            loramill_dot_v1_dot_base__model__service__pb2.InspectTokensResponse.FromString,
             options,
             channel_credentials,
             insecure,

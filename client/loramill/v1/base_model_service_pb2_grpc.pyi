@@ -45,6 +45,8 @@ class BaseModelServiceStub:
     is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
     FAILED_PRECONDITION. One that was interrupted can be asked for again.
     """
+    InspectTokens: _grpc.UnaryUnaryMultiCallable[_base_model_service_pb2.InspectTokensRequest, _base_model_service_pb2.InspectTokensResponse]
+    """How the text encoders of a base model read a caption, token by token."""
 
 @_typing.type_check_only
 class BaseModelServiceAsyncStub(BaseModelServiceStub):
@@ -62,6 +64,8 @@ class BaseModelServiceAsyncStub(BaseModelServiceStub):
     is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
     FAILED_PRECONDITION. One that was interrupted can be asked for again.
     """
+    InspectTokens: _aio.UnaryUnaryMultiCallable[_base_model_service_pb2.InspectTokensRequest, _base_model_service_pb2.InspectTokensResponse]  # type: ignore[assignment]
+    """How the text encoders of a base model read a caption, token by token."""
 
 class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps base models."""
@@ -94,5 +98,13 @@ class BaseModelServiceServicer(metaclass=_abc_1.ABCMeta):
         is accepted; another content is ALREADY_EXISTS. While an import goes on, the same request joins it, and another one is
         FAILED_PRECONDITION. One that was interrupted can be asked for again.
         """
+
+    @_abc_1.abstractmethod
+    def InspectTokens(
+        self,
+        request: _base_model_service_pb2.InspectTokensRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_base_model_service_pb2.InspectTokensResponse, _abc.Awaitable[_base_model_service_pb2.InspectTokensResponse]]:
+        """How the text encoders of a base model read a caption, token by token."""
 
 def add_BaseModelServiceServicer_to_server(servicer: BaseModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -409,6 +409,34 @@ CAPTION_SOURCE_FILE_OR_FIXED: CaptionSource.ValueType  # 3
 """A file beside the picture, else the field `text`."""
 Global___CaptionSource: _TypeAlias = CaptionSource  # noqa: Y015
 
+class _PivotalEncoders:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PivotalEncodersEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PivotalEncoders.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PIVOTAL_ENCODERS_UNSPECIFIED: _PivotalEncoders.ValueType  # 0
+    """The default, ALL."""
+    PIVOTAL_ENCODERS_ALL: _PivotalEncoders.ValueType  # 1
+    """Every one that the base has."""
+    PIVOTAL_ENCODERS_TEXT_ENCODER: _PivotalEncoders.ValueType  # 2
+    """The first."""
+    PIVOTAL_ENCODERS_TEXT_ENCODER_2: _PivotalEncoders.ValueType  # 3
+    """The second. Of family sdxl only."""
+
+class PivotalEncoders(_PivotalEncoders, metaclass=_PivotalEncodersEnumTypeWrapper):
+    """Text encoders in which new tokens are trained."""
+
+PIVOTAL_ENCODERS_UNSPECIFIED: PivotalEncoders.ValueType  # 0
+"""The default, ALL."""
+PIVOTAL_ENCODERS_ALL: PivotalEncoders.ValueType  # 1
+"""Every one that the base has."""
+PIVOTAL_ENCODERS_TEXT_ENCODER: PivotalEncoders.ValueType  # 2
+"""The first."""
+PIVOTAL_ENCODERS_TEXT_ENCODER_2: PivotalEncoders.ValueType  # 3
+"""The second. Of family sdxl only."""
+Global___PivotalEncoders: _TypeAlias = PivotalEncoders  # noqa: Y015
+
 class _ConceptKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1120,6 +1148,7 @@ class TrainingSpec(_message.Message):
     TEXT_ENCODER_2_FIELD_NUMBER: _builtins.int
     CLIP_SKIP_FIELD_NUMBER: _builtins.int
     ZERO_TERMINAL_SNR_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     CONCEPTS_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     NOISE_FIELD_NUMBER: _builtins.int
@@ -1200,6 +1229,10 @@ class TrainingSpec(_message.Message):
         """The second text encoder, its rate and whether it is trained at all. Of family sdxl only."""
 
     @_builtins.property
+    def text(self) -> Global___TextSpec:
+        """How captions and prompts are read."""
+
+    @_builtins.property
     def concepts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConceptSpec]:
         """Further concepts that the same adapter teaches, beside `concept`; at most 32. Subsets name theirs. Captions of their prior
         preservation are added to those of `concept`, whose weight, ratio and number of pictures hold for all. Default: none.
@@ -1240,15 +1273,16 @@ class TrainingSpec(_message.Message):
         text_encoder_2: Global___TargetSpec | None = ...,
         clip_skip: _builtins.int | None = ...,
         zero_terminal_snr: _builtins.bool | None = ...,
+        text: Global___TextSpec | None = ...,
         concepts: _abc.Iterable[Global___ConceptSpec] | None = ...,
         validation: Global___ValidationSpec | None = ...,
         noise: Global___NoiseSpec | None = ...,
         purpose: Global___Purpose.ValueType = ...,
         sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_skip: _TypeAlias = _typing.Literal["clip_skip"]  # noqa: Y015
     _WhichOneofArgType__clip_skip: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip"]  # noqa: Y015
@@ -1750,6 +1784,8 @@ class ConceptSpec(_message.Message):
     ACTIVATION_TAG_FIELD_NUMBER: _builtins.int
     CLASS_WORDS_FIELD_NUMBER: _builtins.int
     PRIOR_PRESERVATION_FIELD_NUMBER: _builtins.int
+    PIVOTAL_FIELD_NUMBER: _builtins.int
+    CHECK_TAG_FIELD_NUMBER: _builtins.int
     kind: Global___ConceptKind.ValueType
     """Default: AUTO."""
     activation_tag: _builtins.str
@@ -1758,9 +1794,20 @@ class ConceptSpec(_message.Message):
     """What the concept is a kind of, in words that the base knows, such as "dog". At most 200 characters.
     Required for MODIFIED.
     """
+    check_tag: _builtins.bool
+    """Whether the activation tag is checked before training: how it is split into tokens, how near they lie to known words, and
+    whether the base already draws something for it. The finding stands in the report. Default: true; false with `pivotal`, where
+    the base never reads the tag.
+    """
     @_builtins.property
     def prior_preservation(self) -> Global___PriorPreservationSpec:
         """Keeps the base's knowledge of other things. Default: off for NEW without class captions, else on."""
+
+    @_builtins.property
+    def pivotal(self) -> Global___PivotalSpec:
+        """New tokens of the text encoders' vocabulary for the activation tag, trained beside the adapter (pivotal tuning). Only of NEW.
+        Default: none; the tag is read as the tokens that it is spelled with.
+        """
 
     def __init__(
         self,
@@ -1769,14 +1816,91 @@ class ConceptSpec(_message.Message):
         activation_tag: _builtins.str = ...,
         class_words: _builtins.str = ...,
         prior_preservation: Global___PriorPreservationSpec | None = ...,
+        pivotal: Global___PivotalSpec | None = ...,
+        check_tag: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prior_preservation", b"prior_preservation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_check_tag", b"_check_tag", "check_tag", b"check_tag", "pivotal", b"pivotal", "prior_preservation", b"prior_preservation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_tag", b"activation_tag", "class_words", b"class_words", "kind", b"kind", "prior_preservation", b"prior_preservation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_check_tag", b"_check_tag", "activation_tag", b"activation_tag", "check_tag", b"check_tag", "class_words", b"class_words", "kind", b"kind", "pivotal", b"pivotal", "prior_preservation", b"prior_preservation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__check_tag: _TypeAlias = _typing.Literal["check_tag"]  # noqa: Y015
+    _WhichOneofArgType__check_tag: _TypeAlias = _typing.Literal["_check_tag", b"_check_tag"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__check_tag) -> _WhichOneofReturnType__check_tag | None: ...
 
 Global___ConceptSpec: _TypeAlias = ConceptSpec  # noqa: Y015
+
+@_typing.final
+class PivotalSpec(_message.Message):
+    """New token embeddings for an activation tag, trained beside the adapter, all else of the embedding frozen (Gal et al., arXiv
+    2208.01618, for the embeddings; Roich et al., arXiv 2106.05744, for tuning a network around them). The tag in captions and
+    prompts is read as these tokens. They are saved beside the adapter as a file of format EMBEDDING, and both are needed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKENS_FIELD_NUMBER: _builtins.int
+    LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    INITIAL_WORDS_FIELD_NUMBER: _builtins.int
+    ENCODERS_FIELD_NUMBER: _builtins.int
+    tokens: _builtins.int
+    """New tokens for each occurrence of the tag. 0 for none, else 1 to 8. Default: 0."""
+    learning_rate: _builtins.float
+    """Their learning rate at the peak of the schedule; they have no weight decay. Above 0, at most 1. Default: 0.001."""
+    initial_words: _builtins.str
+    """Words whose tokens' embeddings they begin from, token by token, from the first again where there are fewer. At most 200
+    characters. Default: the class words; where there are none, values drawn with the mean and spread of the vocabulary.
+    """
+    encoders: Global___PivotalEncoders.ValueType
+    """In which text encoders they are trained. In another one they stay what they began as. Default: ALL."""
+    def __init__(
+        self,
+        *,
+        tokens: _builtins.int | None = ...,
+        learning_rate: _builtins.float | None = ...,
+        initial_words: _builtins.str = ...,
+        encoders: Global___PivotalEncoders.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate", "_tokens", b"_tokens", "learning_rate", b"learning_rate", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate", "_tokens", b"_tokens", "encoders", b"encoders", "initial_words", b"initial_words", "learning_rate", b"learning_rate", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__learning_rate: _TypeAlias = _typing.Literal["learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__learning_rate: _TypeAlias = _typing.Literal["_learning_rate", b"_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learning_rate) -> _WhichOneofReturnType__learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+
+Global___PivotalSpec: _TypeAlias = PivotalSpec  # noqa: Y015
+
+@_typing.final
+class TextSpec(_message.Message):
+    """How captions and prompts are read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    max_tokens: _builtins.int
+    """Tokens of a caption that are read; what is beyond is cut off, and counted in the report. Longer captions than 75 tokens are
+    read in chunks of 75, each framed by start and end of its own, and what the text encoders make of them is laid end to end.
+    75, 150 or 225. Default: 75.
+    """
+    def __init__(
+        self,
+        *,
+        max_tokens: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens", "max_tokens", b"max_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_tokens: _TypeAlias = _typing.Literal["max_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_tokens: _TypeAlias = _typing.Literal["_max_tokens", b"_max_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_tokens) -> _WhichOneofReturnType__max_tokens | None: ...
+
+Global___TextSpec: _TypeAlias = TextSpec  # noqa: Y015
 
 @_typing.final
 class PriorPreservationSpec(_message.Message):
