@@ -245,7 +245,7 @@ class Token(_message.Message):
     piece: _builtins.str
     """How the vocabulary spells it; `</w>` is the end of a word."""
     text: _builtins.str
-    """The part of the caption that it stands for, in lower case as the encoder reads it."""
+    """The part of the caption that it stands for."""
     chunk: _builtins.int
     """The chunk that it is read in, from 1; 0 if it is cut off."""
     def __init__(
