@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from trainer.config_fitting import LossConfig, NoiseConfig, OptimizationConfig, PrecisionName, ValidationConfig
 from trainer.data.rules import PictureRules, SubsetRules
 
 AdapterTypeName = Literal["lora", "locon", "loha", "lokr", "dylora"]
+PredictionTypeName = Literal["epsilon", "v_prediction"]
 Targets = Literal["attention", "attention_mlp", "transformer", "all"]
-ScheduleName = Literal["constant", "linear", "cosine"]
-PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,29 +92,6 @@ class PriorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizationConfig:
-    """How the weights are fitted. Exactly one of `steps` and `epochs` is set."""
-
-    steps: int | None
-    epochs: int | None
-    batch_size: int
-    gradient_accumulation: int
-    weight_decay: float
-    beta1: float
-    beta2: float
-    schedule: ScheduleName
-    warmup_steps: int | None
-    """None: a twentieth of the steps, at most 100."""
-    max_gradient_norm: float
-    """0: no clipping."""
-    precision: PrecisionName | None
-    """None: fp32 on a CPU, bf16 on a GPU."""
-    seed: int
-    min_snr_gamma: float
-    """0: no weighting."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class PreviewPrompt:
     """What to draw, with `[tag]` already replaced."""
 
@@ -151,8 +128,18 @@ class TrainConfig:
     adapter: AdapterConfig
     unet: NetworkConfig
     text_encoder: NetworkConfig
+    text_encoder_2: NetworkConfig
+    clip_skip: int | None
+    """Which layer of the text encoders is read, counted from the last, which is 1; None: as the family."""
+    prediction_type: PredictionTypeName | None
+    """What the base predicts; None: as its files say."""
+    zero_terminal_snr: bool | None
+    """None: as the base's own schedule."""
     prior: PriorConfig | None
     optimization: OptimizationConfig
+    loss: LossConfig
+    noise: NoiseConfig
+    validation: ValidationConfig | None
     previews: PreviewConfig
     checkpoint_every: int | None
     """None: a tenth of the steps, at least 25."""
@@ -169,5 +156,5 @@ class TrainConfig:
     @property
     def trained(self) -> dict[str, NetworkConfig]:
         """The networks that are trained, by name."""
-        networks = {"unet": self.unet, "text_encoder": self.text_encoder}
+        networks = {"unet": self.unet, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
         return {name: network for name, network in networks.items() if network.train}

@@ -6,32 +6,28 @@ An assignment carries a resolved spec. Fields that are missing or that this vers
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Literal, TypeVar, cast
+from typing import Literal
 
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from loramill import v1
+from trainer import config_base_reading as of_base
+from trainer import config_fitting_reading as fitting
 from trainer.config import (
     AdapterConfig,
     AdapterTypeName,
     DyloraConfig,
     LayerRule,
     LokrConfig,
-    NetworkConfig,
-    OptimizationConfig,
-    PrecisionName,
     PreviewConfig,
     PreviewPrompt,
     PriorConfig,
-    ScheduleName,
     Targets,
     TrainConfig,
 )
-from trainer.data.rules import CaptionRules, PictureRules, SubsetRules
+from trainer.data.rules import CaptionRules, CropName, MaskSource, PictureRules, SubsetRules
 from trainer.errors import UserError
-
-T = TypeVar("T")
+from trainer.spec_reader import Reader
 
 _TARGETS: dict[int, Targets] = {
     v1.ADAPTER_TARGETS_ATTENTION: "attention",
@@ -51,85 +47,99 @@ _DYLORA_MODES: dict[int, Literal["frozen", "joint"]] = {
     v1.DYLORA_MODE_FROZEN: "frozen",
     v1.DYLORA_MODE_JOINT: "joint",
 }
-_SCHEDULES: dict[int, ScheduleName] = {
-    v1.SCHEDULE_CONSTANT: "constant",
-    v1.SCHEDULE_LINEAR: "linear",
-    v1.SCHEDULE_COSINE: "cosine",
-}
-_PRECISIONS: dict[int, PrecisionName] = {
-    v1.PRECISION_FP32: "fp32",
-    v1.PRECISION_BF16: "bf16",
-    v1.PRECISION_FP16: "fp16",
-}
 _SOURCES: dict[int, Literal["file", "fixed", "file_or_fixed"]] = {
     v1.CAPTION_SOURCE_UNSPECIFIED: "file",
     v1.CAPTION_SOURCE_FILE: "file",
     v1.CAPTION_SOURCE_FIXED: "fixed",
     v1.CAPTION_SOURCE_FILE_OR_FIXED: "file_or_fixed",
 }
+_CROPS: dict[int, CropName] = {
+    v1.CROP_UNSPECIFIED: "center",
+    v1.CROP_CENTER: "center",
+    v1.CROP_RANDOM: "random",
+    v1.CROP_SMART: "smart",
+}
+_MASKS: dict[int, MaskSource] = {
+    v1.MASK_SOURCE_UNSPECIFIED: "none",
+    v1.MASK_SOURCE_NONE: "none",
+    v1.MASK_SOURCE_ALPHA: "alpha",
+    v1.MASK_SOURCE_FILE: "file",
+}
 
 
-class _Reader:
-    """Reads fields of a spec and collects what is missing or not possible."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def number(self, message: Message, path: str) -> float:
-        name = path.rpartition(".")[2]
-        if not message.HasField(name):
-            self.problems.append(f"The assignment's spec has no {path}; a resolved spec sets it.")
-            return 0
-        return cast("float", getattr(message, name))
-
-    def whole(self, message: Message, path: str) -> int:
-        return int(self.number(message, path))
-
-    def choice(self, value: int, path: str, choices: dict[int, T]) -> T:
-        if value not in choices:
-            allowed = ", ".join(str(choice) for choice in choices.values())
-            self.problems.append(f"{path} is unset or not supported by this trainer; it can do: {allowed}.")
-            return next(iter(choices.values()))
-        return choices[value]
-
-
-def _pictures(spec: v1.DatasetSpec, read: _Reader) -> PictureRules:
-    if spec.crop not in (v1.CROP_UNSPECIFIED, v1.CROP_CENTER):
-        read.problems.append("dataset.crop is not supported by this trainer; it can do: center.")
+def _pictures(spec: v1.DatasetSpec, read: Reader) -> PictureRules:
     resolution = read.whole(spec, "dataset.resolution")
     return PictureRules(
         resolution=resolution,
         bucket_step=spec.bucket_step or (64 if resolution >= 512 else 8),
         buckets=spec.buckets if spec.HasField("buckets") else True,
         upscale=spec.upscale,
-        flip_probability=spec.flip_probability,
+        crop=read.choice(spec.crop, "dataset.crop", _CROPS),
+        crop_variants=spec.crop_variants if spec.HasField("crop_variants") else 4,
+        background=spec.background or "#ffffff",
+        masks=read.choice(spec.masks, "dataset.masks", _MASKS),
+        mask_folder=spec.mask_folder,
     )
 
 
-def _subsets(spec: v1.DatasetSpec, read: _Reader) -> tuple[SubsetRules, ...]:
-    subsets = spec.subsets or [v1.SubsetSpec()]
-    return tuple(
-        SubsetRules(
-            path_prefix=subset.path_prefix,
-            repeats=subset.repeats if subset.HasField("repeats") else 1,
-            captions=CaptionRules(
-                source=read.choice(subset.captions.source, "dataset.subsets.captions.source", _SOURCES),
-                text=subset.captions.text,
-                prefix=subset.captions.prefix,
-                suffix=subset.captions.suffix,
-                shuffle_tags=subset.captions.shuffle_tags,
-                keep_tags=subset.captions.keep_tags,
-                tag_dropout=subset.captions.tag_dropout,
-                caption_dropout=subset.captions.caption_dropout,
-            ),
+def _subsets(spec: v1.TrainingSpec, read: Reader) -> tuple[SubsetRules, ...]:
+    subsets = []
+    for subset in spec.dataset.subsets or [v1.SubsetSpec()]:
+        concept = _concept_of(subset, spec, read)
+        prior = spec.concept.prior_preservation
+        prior_weight = prior.weight if subset.class_images and prior.HasField("weight") else 1.0
+        subsets.append(
+            SubsetRules(
+                path_prefix=subset.path_prefix,
+                repeats=subset.repeats if subset.HasField("repeats") else 1,
+                captions=_captions(subset.captions, read),
+                activation_tag="" if subset.class_images else concept.activation_tag,
+                class_images=subset.class_images,
+                weight=(subset.weight if subset.HasField("weight") else 1.0) * prior_weight,
+                flip_probability=subset.flip_probability
+                if subset.HasField("flip_probability")
+                else spec.dataset.flip_probability,
+            )
         )
-        for subset in subsets
+    return tuple(subsets)
+
+
+def _captions(spec: v1.CaptionSpec, read: Reader) -> CaptionRules:
+    return CaptionRules(
+        source=read.choice(spec.source, "dataset.subsets.captions.source", _SOURCES),
+        text=spec.text,
+        prefix=spec.prefix,
+        suffix=spec.suffix,
+        shuffle_tags=spec.shuffle_tags,
+        keep_tags=spec.keep_tags,
+        tag_dropout=spec.tag_dropout,
+        caption_dropout=spec.caption_dropout,
+        separator=spec.separator or ",",
+        keep_separator=spec.keep_separator,
+        group_separator=spec.group_separator,
+        wildcards=spec.wildcards,
+        lines_as_alternatives=spec.lines_as_alternatives,
+        variants=spec.variants if spec.HasField("variants") else 16,
     )
 
 
-def _prior(concept: v1.ConceptSpec, read: _Reader) -> PriorConfig | None:
+def _concept_of(subset: v1.SubsetSpec, spec: v1.TrainingSpec, read: Reader) -> v1.ConceptSpec:
+    """What a subset's pictures show: the spec's concept, or the one of its further concepts that the subset names."""
+    if not subset.concept:
+        return spec.concept
+    for concept in (spec.concept, *spec.concepts):
+        if subset.concept == (concept.activation_tag or concept.class_words):
+            return concept
+    read.problems.append(f"A subset names the concept {subset.concept!r}, which the assignment's spec does not have.")
+    return spec.concept
+
+
+def _prior(spec: v1.TrainingSpec, read: Reader) -> PriorConfig | None:
+    concept = spec.concept
     prior = concept.prior_preservation
-    captions = tuple(prior.captions) or ((concept.class_words,) if concept.class_words else ())
+    own = _captions_to_keep(concept)
+    others = dict.fromkeys(caption for other in spec.concepts for caption in _captions_to_keep(other))
+    captions = (*own, *(caption for caption in others if caption not in own))
     if not (prior.enabled if prior.HasField("enabled") else bool(captions)):
         return None
     if not captions:
@@ -144,32 +154,14 @@ def _prior(concept: v1.ConceptSpec, read: _Reader) -> PriorConfig | None:
     )
 
 
-def _optimization(spec: v1.TrainingSpec, read: _Reader) -> OptimizationConfig:
-    given = spec.optimization
-    if given.WhichOneof("length") is None:
-        read.problems.append("The assignment's spec has neither optimization.steps nor optimization.epochs; set one.")
-    if given.optimizer not in (v1.OPTIMIZER_UNSPECIFIED, v1.OPTIMIZER_ADAMW):
-        read.problems.append("optimization.optimizer is not supported by this trainer; it can do: adamw.")
-    if given.precision == v1.PRECISION_FP16:
-        read.problems.append("optimization.precision fp16 is not supported by this trainer; use bf16 or fp32.")
-    return OptimizationConfig(
-        steps=given.steps if given.HasField("steps") else None,
-        epochs=given.epochs if given.HasField("epochs") else None,
-        batch_size=read.whole(given, "optimization.batch_size"),
-        gradient_accumulation=given.gradient_accumulation if given.HasField("gradient_accumulation") else 1,
-        weight_decay=read.number(given, "optimization.weight_decay"),
-        beta1=read.number(given, "optimization.beta1"),
-        beta2=read.number(given, "optimization.beta2"),
-        schedule=read.choice(given.schedule, "optimization.schedule", _SCHEDULES),
-        warmup_steps=given.warmup_steps if given.HasField("warmup_steps") else None,
-        max_gradient_norm=read.number(given, "optimization.max_gradient_norm"),
-        precision=_PRECISIONS.get(given.precision),
-        seed=read.whole(given, "optimization.seed"),
-        min_snr_gamma=spec.loss.min_snr_gamma,
-    )
+def _captions_to_keep(concept: v1.ConceptSpec) -> tuple[str, ...]:
+    prior = concept.prior_preservation
+    if prior.HasField("enabled") and not prior.enabled:
+        return ()
+    return tuple(prior.captions) or ((concept.class_words,) if concept.class_words else ())
 
 
-def _previews(spec: v1.TrainingSpec, tag: str, read: _Reader) -> PreviewConfig:
+def _previews(spec: v1.TrainingSpec, tag: str, read: Reader) -> PreviewConfig:
     def said(text: str) -> str:
         return text.replace("[tag]", tag)
 
@@ -203,7 +195,7 @@ def _rules(spec: v1.AdapterSpec) -> tuple[LayerRule, ...]:
     )
 
 
-def _adapter(spec: v1.AdapterSpec, read: _Reader) -> AdapterConfig:
+def _adapter(spec: v1.AdapterSpec, read: Reader) -> AdapterConfig:
     anew = not spec.initial_adapter
     # Full matrices have neither rank nor alpha: their strength is 1.
     has_rank = anew and not spec.lokr.full_matrix
@@ -235,24 +227,10 @@ def _adapter(spec: v1.AdapterSpec, read: _Reader) -> AdapterConfig:
     )
 
 
-def _networks(spec: v1.TrainingSpec, read: _Reader) -> tuple[NetworkConfig, NetworkConfig]:
-    unet = NetworkConfig(
-        train=spec.unet.train if spec.unet.HasField("train") else True,
-        learning_rate=read.number(spec.unet, "unet.learning_rate"),
-    )
-    text_encoder = NetworkConfig(
-        train=spec.text_encoder.train,
-        learning_rate=read.number(spec.text_encoder, "text_encoder.learning_rate") if spec.text_encoder.train else 0,
-    )
-    if not (unet.train or text_encoder.train):
-        read.problems.append("Neither unet.train nor text_encoder.train is set, so nothing would be trained; set one.")
-    return unet, text_encoder
-
-
 def read_config(assignment: v1.Assignment) -> TrainConfig:
     """The configuration of an assignment; raises UserError with everything that it lacks."""
-    spec, read = assignment.spec, _Reader()
-    unet, text_encoder = _networks(spec, read)
+    spec, read = assignment.spec, Reader()
+    networks = of_base.networks(spec, read)
     tag = spec.concept.activation_tag
     config = TrainConfig(
         job=assignment.training_job.removeprefix("trainingJobs/"),
@@ -262,17 +240,24 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         created=assignment.job_create_time.ToDatetime(tzinfo=UTC),
         activation_tag=tag,
         class_words=spec.concept.class_words,
-        subsets=_subsets(spec.dataset, read),
+        subsets=_subsets(spec, read),
         pictures=_pictures(spec.dataset, read),
         adapter=_adapter(spec.adapter, read),
-        unet=unet,
-        text_encoder=text_encoder,
-        prior=_prior(spec.concept, read),
-        optimization=_optimization(spec, read),
+        unet=networks.unet,
+        text_encoder=networks.text_encoder,
+        text_encoder_2=networks.text_encoder_2,
+        clip_skip=spec.clip_skip if spec.HasField("clip_skip") else None,
+        prediction_type=of_base.prediction_type(assignment, read),
+        zero_terminal_snr=of_base.zero_terminal_snr(assignment),
+        prior=_prior(spec, read),
+        optimization=fitting.optimization(spec, read),
+        loss=fitting.loss(spec.loss, read),
+        noise=fitting.noise(spec.noise, read),
+        validation=fitting.validation(spec.validation),
         previews=_previews(spec, tag, read),
         checkpoint_every=spec.checkpoints.every_steps if spec.checkpoints.HasField("every_steps") else None,
         output_name=spec.outputs.name or "adapter",
-        output_precision=_PRECISIONS.get(spec.outputs.precision, "fp32"),
+        output_precision=fitting.PRECISIONS.get(spec.outputs.precision, "fp32"),
         converted_rank=spec.outputs.converted_rank if spec.outputs.HasField("converted_rank") else 64,
         save_every=spec.outputs.save_every,
         captions_in_metadata=spec.outputs.captions_in_metadata,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +14,27 @@ from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.adapters.beginning import Beginning, begin_anew, begin_from
 from trainer.adapters.targets import layers_of
 from trainer.arena import Arena
+from trainer.averaging import MovingAverage
 from trainer.base_files import BaseFolder, fetch_base
 from trainer.cache import Cache
 from trainer.config import TrainConfig
-from trainer.data.dataset import Reading, read_dataset
+from trainer.confirmation import confirm_base
+from trainer.data.dataset import Example, Reading, read_dataset
 from trainer.data.images import Decoder
 from trainer.data.order import Order
+from trainer.data.views import View
 from trainer.embeddings import Words
 from trainer.families.base import Base
+from trainer.errors import UserError
+from trainer.families.text import most_tokens
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.matching import matched
 from trainer.formats.reading import read_adapter
-from trainer.latents import encode_examples
-from trainer.loop import Training, captions_of
+from trainer.latents import Posterior, encode_examples
+from trainer.gradient_checkpointing import compute_again
+from trainer.loop import Training, caption_variant, captions_of, framing_of
+from trainer.loss_scaling import LossScale
+from trainer.masks import read_masks
 from trainer.materials import (
     blob_fetcher,
     component_digest,
@@ -34,12 +42,13 @@ from trainer.materials import (
     fetch_initial_adapter,
     read_manifest,
 )
-from trainer.optimizers import AdamW
+from trainer.optimizers import make_optimizer
 from trainer.prior import PriorExample, draw_prior
 from trainer.progress import Reporter
 from trainer.record import RunRecord
 from trainer.schedules import default_warmup
 from trainer.stopping import StopSignal
+from trainer.validation import HeldOut, Validation, default_distance, held_out_ids
 
 log = structlog.get_logger()
 
@@ -74,7 +83,6 @@ class Preparation:
             self.work / "data",
             self.config.subsets,
             self.config.pictures,
-            self.config.activation_tag,
             self.decoder,
             self.progress("checking pictures"),
         )
@@ -96,7 +104,7 @@ class Preparation:
 
         `fingerprint` is the UNet's; VAE and text encoder compute in fp32 whatever the precision is.
         """
-        config, device = self.config, base.alphas_cumprod.device
+        config, device = self.config, base.device
         in_fp32 = numeric_fingerprint(device, torch.float32)
         manifest = read_manifest(self.record.assignment.base_model_uri + "manifest.json")
         self.reporter.phase(v1.PHASE_ENCODING, "encoding pictures and captions")
@@ -107,41 +115,62 @@ class Preparation:
             self.cache,
             vae_digest=component_digest(manifest, "vae"),
             fingerprint=in_fp32,
-            mirrored=config.pictures.flip_probability > 0,
+            mirrored=self._mirrored,
             progress=self.progress("encoding pictures"),
+            work=self.work,
+        )
+        masks = read_masks(
+            reading.examples,
+            self.decoder,
+            self.cache,
+            factor=base.factor,
+            mirrored=self._mirrored,
+            progress=self.progress("reading masks"),
         )
         words = Words(
             base,
             self.cache,
-            encoder_digest=component_digest(manifest, "text_encoder", "tokenizer"),
+            digests={encoder.name: component_digest(manifest, *encoder.folders) for encoder in base.text_encoders},
             fingerprint=in_fp32,
-            trained=config.text_encoder.train,
+            trained=config.trained,
+            work=self.work,
         )
         captions = {caption for example in reading.examples for caption in captions_of(config, example)}
         known = set(config.prior.captions) if config.prior else set()
-        words.prepare(known if config.text_encoder.train else captions | known, self.progress("encoding captions"))
+        words.prepare(captions, known, self.progress("encoding captions"))
         prior = self._prior(base, fingerprint)
-        order = self._order(reading)
+        examples, held_out = self._parted(reading)
+        order = self._order(examples)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
+        confirm_base(base, config, examples, posteriors, words)
         adapter = put_adapter(config, base, self._beginnings(base))
+        if config.optimization.gradient_checkpointing:
+            compute_again(base.network(name) for name in {"unet", *config.trained})
         arena = Arena(adapter.groups(config.optimization.weight_decay), device)
-        warmup = config.optimization.warmup_steps
+        warmup, decay = config.optimization.warmup_steps, config.optimization.ema_decay
         training = Training(
             config=config,
             base=base,
             device=device,
-            examples=reading.examples,
+            examples=examples,
             posteriors=posteriors,
+            masks=masks,
             words=words,
             prior=prior,
             order=order,
             adapter=adapter,
             arena=arena,
-            optimizer=AdamW(arena, beta1=config.optimization.beta1, beta2=config.optimization.beta2),
+            optimizer=make_optimizer(arena, config.optimization),
+            average=MovingAverage(arena, decay) if decay else None,
+            scale=LossScale() if config.optimization.precision == "fp16" else None,
+            validation=self._validation(base, posteriors, held_out, steps),
             steps=steps,
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )
         return training, adapter, _token_warnings(base, captions | known)
+
+    def _mirrored(self, example: Example) -> bool:
+        return self.config.subsets[example.subset].flip_probability > 0
 
     def _beginnings(self, base: Base) -> list[Beginning]:
         path = fetch_initial_adapter(self.record.assignment, self.work / "initial")
@@ -150,7 +179,7 @@ class Preparation:
         file = read_adapter(path)
         for note in file.notes:
             log.warning(note)
-        layers = {name: layers_of(network) for name, network in base.networks.items()}
+        layers = {name: layers_of(base.network(name)) for name in base.network_names}
         return begin_from(matched(file.layers, layers), self.config)
 
     def _prior(self, base: Base, fingerprint: str) -> list[PriorExample]:
@@ -168,10 +197,50 @@ class Preparation:
             progress=self.progress("drawing what the base knows"),
         )
 
-    def _order(self, reading: Reading) -> Order:
+    def _parted(self, reading: Reading) -> tuple[Sequence[Example], Sequence[Example]]:
+        """The examples to train on, and those that are held out."""
+        config = self.config.validation
+        if config is None:
+            return reading.examples, ()
+        subsets = self.config.subsets
+        if config.subset:
+            ids = {one.id for one in reading.examples if subsets[one.subset].path_prefix == config.subset}
+        else:
+            mine = [one.id for one in reading.examples if not subsets[one.subset].class_images]
+            ids = held_out_ids(mine, config.share, self.config.optimization.seed)
+        trained = [one for one in reading.examples if one.id not in ids]
+        if not trained:
+            raise UserError(
+                f"validation holds out all {len(ids)} examples, so that none is left to train on; add pictures, or hold out fewer."
+            )
+        return trained, [one for one in reading.examples if one.id in ids]
+
+    def _validation(
+        self, base: Base, posteriors: Mapping[View, Posterior], held_out: Sequence[Example], steps: int
+    ) -> Validation | None:
+        config, optimization = self.config.validation, self.config.optimization
+        if config is None:
+            return None
+        return Validation(
+            config=config,
+            examples=[
+                HeldOut(
+                    id=one.id,
+                    latents=base.scaled(posteriors[View(one.id)].mean),
+                    caption=caption_variant(self.config, one, 0),
+                    framing=framing_of(one, View(one.id)),
+                )
+                for one in held_out
+            ],
+            every=config.every_steps or default_distance(steps),
+            seed=optimization.seed,
+            batch_size=optimization.batch_size,
+        )
+
+    def _order(self, examples: Sequence[Example]) -> Order:
         return Order(
-            buckets=[example.bucket for example in reading.examples],
-            repeats=[self.config.subsets[example.subset].repeats for example in reading.examples],
+            buckets=[example.bucket for example in examples],
+            repeats=[self.config.subsets[example.subset].repeats for example in examples],
             seed=self.config.optimization.seed,
             batch_size=self.config.optimization.batch_size,
             accumulation=self.config.optimization.gradient_accumulation,
@@ -179,8 +248,8 @@ class Preparation:
 
 
 def _token_warnings(base: Base, captions: set[str]) -> list[str]:
-    room = base.max_tokens - 2
-    long = sorted(caption for caption in captions if base.count_tokens(caption) > room)
+    room = min(encoder.max_tokens for encoder in base.text_encoders) - 2
+    long = sorted(caption for caption in captions if most_tokens(base.text_encoders, caption) > room)
     if not long:
         return []
     return [f"{len(long)} captions are longer than {room} tokens and are cut, such as {long[0][:80]!r}; shorten them."]

@@ -16,25 +16,27 @@ import torch
 
 from loramill import v1
 from store import open_store
-from trainer import checkpoint
 from trainer.adapters.adapter import Adapter
 from trainer.cache import Cache
+from trainer.cache_folder import near_cache
+from trainer.config import TrainConfig
 from trainer.config_reading import read_config
 from trainer.data.dataset import Reading
 from trainer.data.images import Decoder
-from trainer.errors import DeadlineExceeded, OutOfMemory, StorageFailed
+from trainer.errors import DeadlineExceeded, Diverged, OutOfMemory, StorageFailed, UserError
 from trainer.events import RunEvents
 from trainer.families.base import Base
-from trainer.families.registry import load_base
+from trainer.families.registry import load_base, options_of
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.metadata import Provenance
 from trainer.loop import Training, train
 from trainer.materials import read_manifest
 from trainer.metrics import TrainerMetrics
-from trainer.outputs import Saver
+from trainer.outputs import DTYPES, Saver
 from trainer.preparation import Preparation
 from trainer.progress import Reporter
 from trainer.record import RunRecord
+from trainer.resuming import resumed, taken_back
 from trainer.settings import TrainerSettings
 from trainer.stopping import StopSignal
 from trainer.story import Story
@@ -63,24 +65,6 @@ def _scratch(settings: TrainerSettings) -> Iterator[Path]:
         ) from error
 
 
-def _resume(training: Training, record: RunRecord, fingerprint: str) -> tuple[int, float, list[str]]:
-    """Goes on from the best checkpoint of any run of this job; returns the steps and seconds already done, and warnings."""
-    found = checkpoint.choose(record.runs, checkpoint.job_sha256(record.assignment))
-    if found is None:
-        return 0, 0.0, []
-    warnings = []
-    if found.numeric_fingerprint != fingerprint:
-        warnings.append(
-            f"Training went on at step {found.step} under another numeric fingerprint, so that the adapter is as good as "
-            f"an uninterrupted one, but not the same bits: before {found.numeric_fingerprint!r}, now {fingerprint!r}."
-        )
-        log.warning(warnings[-1])
-    training.arena.restore(found.tensors)
-    training.optimizer.rewind(found.step)
-    log.info("resumed", step=found.step)
-    return found.step, found.trained_seconds, warnings
-
-
 def _device(settings: TrainerSettings) -> torch.device:
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -90,6 +74,14 @@ def _device(settings: TrainerSettings) -> torch.device:
         torch.backends.cuda.enable_mem_efficient_sdp(False)
         torch.use_deterministic_algorithms(True)
     return device
+
+
+def _refuse_what_needs_a_gpu(config: TrainConfig, device: torch.device) -> None:
+    if config.optimization.optimizer == "adamw_8bit" and device.type == "cpu":
+        raise UserError(
+            "optimization.optimizer is ADAMW_8BIT, which saves memory on GPUs, and this trainer has none; choose ADAMW, or a "
+            "compute class with a GPU."
+        )
 
 
 def _saver(preparation: Preparation, reading: Reading, base: Base, training: Training, adapter: Adapter) -> Saver:
@@ -103,8 +95,9 @@ def _saver(preparation: Preparation, reading: Reading, base: Base, training: Tra
             base_digest=assignment.base_model.digest,
             dataset_digest=read_manifest(assignment.dataset_manifest_uri).digest,
             initial_adapter_sha256=assignment.initial_adapter_sha256,
-            architecture=base.architecture,
+            family=base.facts,
             prediction_type=base.prediction_type,
+            clip_skip=base.text_encoders[0].clip_skip,
             steps=training.steps,
             total_steps=training.steps,
             epochs=training.order.epoch_of(training.steps - 1) + 1,
@@ -122,17 +115,18 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
     if settings.metrics_port is not None:
         metrics.serve(settings.metrics_port, settings.metrics_address)
     precision = config.optimization.precision or ("bf16" if device.type == "cuda" else "fp32")
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = DTYPES[precision]
+    _refuse_what_needs_a_gpu(config, device)
     reading = preparation.read_data()
     folder = preparation.fetch_base(settings.bases)
-    base = load_base(config.family, folder.path, device, dtype)
+    base = load_base(config.family, folder.path, device, dtype, options_of(config))
     fingerprint = numeric_fingerprint(device, dtype)
     training, adapter, cut = preparation.training(base, reading, fingerprint)
     log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
 
-    start, trained_seconds, changed = _resume(training, record, fingerprint)
-    warnings = [*reading.warnings, *folder.warnings, *cut, *changed]
-    reporter.length(start, training.steps, trained_seconds)
+    first_values = training.arena.values.detach().cpu().clone()
+    start = resumed(training, record, fingerprint)
+    warnings = [*reading.warnings, *folder.warnings, *cut]
     events = RunEvents(
         config=config,
         record=record,
@@ -140,38 +134,46 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         metrics=metrics,
         stop=preparation.stop,
         saver=_saver(preparation, reading, base, training, adapter),
-        arena=training.arena,
-        base=base,
+        training=training,
+        first_values=first_values,
         story=Story(config, reading, warnings, fingerprint),
-        steps=training.steps,
         checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
         fingerprint=fingerprint,
         report_seconds=settings.report_seconds,
-        started_at=trained_seconds,
-        started_step=start,
-        measured_at=trained_seconds,
+        start=start,
     )
+    events.go_on(start)
     with adapter.off():
         events.draw(0)
     return training, events
 
 
+def _trained(training: Training, record: RunRecord, reporter: Reporter, events: RunEvents) -> float:
+    """Trains to the end, from the last good state once more if training diverges; the seconds of it."""
+    while True:
+        start = events.start
+        try:
+            return train(training, start.step, start.trained_seconds, events, start.generation.rate_factor)
+        except Diverged as error:
+            values, seconds = events.first_values, reporter.trained_seconds
+            events.go_on(taken_back(training, record, start.generation, values, seconds, error))
+        except DeadlineExceeded:
+            events.save_partial(reporter.step)
+            raise
+
+
 def run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: StopSignal) -> None:
     """Does the assignment; returns when its adapter is committed. Raises a TrainerError, and Stopped before the first step."""
     config = read_config(record.assignment)
-    cache = Cache(open_store(record.assignment.cache_uri))
+    uri = record.assignment.cache_uri
+    cache = Cache(open_store(uri), near_cache(settings.caches, uri, settings.caches_gib))
     try:
         with _scratch(settings) as work, Decoder() as decoder:
             with stop.interrupting():
                 preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
                 training, events = _made_ready(preparation, settings)
             reporter.phase(v1.PHASE_TRAINING, f"training for {training.steps} steps")
-            try:
-                trained_seconds = train(training, events.started_step, events.started_at, events)
-            except DeadlineExceeded:
-                events.save_partial(reporter.step)
-                raise
-            events.save_final(trained_seconds)
+            events.save_final(_trained(training, record, reporter, events))
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).") from error
     reporter.phase(v1.PHASE_ENDED, "done")

@@ -16,6 +16,7 @@ from store.records import read_record
 from trainer.adapters.tuner import AdaptedLayer
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
+from trainer.formats.metadata import Provenance
 from trainer.outputs import Saver, picture
 from trainer.report.data import (
     DatasetSummary,
@@ -48,7 +49,7 @@ _FORMATS = {
     v1.ADAPTER_FORMAT_TRUNCATED: "the adapter at a smaller rank",
     v1.ADAPTER_FORMAT_CONTACT_SHEET: "the same prompts and seeds without and with the adapter",
 }
-_NETWORKS = {"unet": "UNet", "text_encoder": "text encoder"}
+_NETWORKS = {"unet": "UNet", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
 
 
 @dataclass
@@ -129,12 +130,11 @@ def _previews(story: Story) -> list[PreviewSeries]:
     ]
 
 
-def _usage(story: Story, base_name: str, files: Sequence[v1.AdapterFile]) -> Usage:
+def _usage(story: Story, provenance: Provenance, files: Sequence[v1.AdapterFile]) -> Usage:
     config = story.config
     prompts = config.previews.prompts
     names = {file.format: file.file_name for file in files}
     peft = names.get(v1.ADAPTER_FORMAT_PEFT, "")
-    networks = {"unet": config.unet.train, "text_encoder": config.text_encoder.train}
     return Usage(
         kohya_file=f"{config.output_name}.safetensors",
         # What diffusers loads without loss, else PEFT, else with the loss that the list of files states.
@@ -142,9 +142,10 @@ def _usage(story: Story, base_name: str, files: Sequence[v1.AdapterFile]) -> Usa
             v1.ADAPTER_FORMAT_DIFFUSERS, "" if peft else names.get(v1.ADAPTER_FORMAT_CONVERTED, "")
         ),
         peft_file=peft,
-        networks=[name for name, trained in networks.items() if trained],
-        base=base_name,
-        checkpoint_file=f"{base_name}.safetensors",
+        networks=list(config.trained),
+        pipeline=provenance.family.pipeline,
+        base=provenance.base_name,
+        checkpoint_file=f"{provenance.base_name}.safetensors",
         prompt=prompts[0].prompt if prompts else config.activation_tag or config.class_words,
         negative_prompt=prompts[0].negative_prompt if prompts else "",
         activation_tag=config.activation_tag,
@@ -214,6 +215,6 @@ def write_report(
                 ("seed", str(config.optimization.seed)),
             ],
             files=_files(files),
-            usage=_usage(story, provenance.base_name, files),
+            usage=_usage(story, provenance, files),
         )
     )

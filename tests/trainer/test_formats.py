@@ -22,6 +22,7 @@ from tests.trainer.jobs import Job, Jobs
 from tests.trainer.small_training import config_of, example
 from tests.trainer.tiny_base import tiny_unet
 from trainer.config import TrainConfig
+from trainer.families.facts import FamilyFacts
 from trainer.formats.code import code_digest
 from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
@@ -144,7 +145,8 @@ def metadata_of(config: TrainConfig) -> dict[str, str]:
         base_digest="b" * 64,
         dataset_digest="d" * 64,
         initial_adapter_sha256="",
-        architecture="stable-diffusion-v1/lora",
+        family=FamilyFacts("stable-diffusion-v1/lora", "sd_v1", "StableDiffusionPipeline"),
+        clip_skip=1,
         prediction_type="v_prediction",
         steps=3,
         total_steps=6,

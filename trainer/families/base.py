@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.families.facts import FamilyFacts
 from trainer.families.text import Encoded, TextEncoder
 
 
@@ -72,8 +73,7 @@ class Base(Protocol):
     """`epsilon` or `v_prediction`."""
     alphas_cumprod: Tensor
     """(timesteps,), fp32, on the device."""
-    architecture: str
-    """`modelspec.architecture` of adapters for this family."""
+    facts: FamilyFacts
 
     def network(self, name: str) -> torch.nn.Module:
         """One of `network_names`."""
@@ -86,6 +86,10 @@ class Base(Protocol):
 
     def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, unscaled, fp32, on the CPU."""
+        ...
+
+    def decode_latents(self, latents: Tensor) -> np.ndarray:
+        """Pictures (B, height, width, 3) of unscaled latents, floats from 0 to 1."""
         ...
 
     def scaled(self, latents: Tensor) -> Tensor:

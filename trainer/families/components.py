@@ -68,13 +68,13 @@ class Components:
             self._loaded[key] = self._config(name)
         return self._loaded[key]
 
-    def scheduler(self, **changes: Any) -> Any:
-        """The scheduler that the base names in its own configuration, as diffusers would load it, with these changes."""
+    def scheduler(self) -> Any:
+        """The scheduler that the base names in its own configuration, as diffusers would load it."""
         folder = self._folder / "scheduler"
         name = self.scheduler_config().get("_class_name")
         if not (isinstance(name, str) and name.endswith("Scheduler") and hasattr(diffusers, name)):
             raise UserError(f"The base model names the scheduler {name!r}, which diffusers does not have.")
-        return getattr(diffusers, name).from_pretrained(folder, local_files_only=True, **changes)
+        return getattr(diffusers, name).from_pretrained(folder, local_files_only=True)
 
     def scheduler_config(self) -> dict[str, Any]:
         """`scheduler_config.json` as it is written, without defaults."""

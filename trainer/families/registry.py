@@ -8,11 +8,14 @@ from typing import cast
 
 import torch
 
+from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.families.base import Base, BaseOptions
 
 FAMILIES = {
     "sd15": "trainer.families.sd15:Sd15Base",
+    "sd2": "trainer.families.sd2:Sd2Base",
+    "sdxl": "trainer.families.sdxl:SdxlBase",
 }
 _AS_THE_BASE = BaseOptions()
 
@@ -25,3 +28,12 @@ def load_base(
         raise UserError(f"Family {family!r} is not supported by this trainer; it can do: {', '.join(FAMILIES)}.")
     module, _, name = FAMILIES[family].partition(":")
     return cast("Base", getattr(importlib.import_module(module), name)(folder, device, dtype, options))
+
+
+def options_of(config: TrainConfig) -> BaseOptions:
+    """What a job wants else than the base model says."""
+    return BaseOptions(
+        clip_skip=config.clip_skip,
+        prediction_type=config.prediction_type,
+        zero_terminal_snr=config.zero_terminal_snr,
+    )

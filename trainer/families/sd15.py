@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextModel
 
+from trainer.families.facts import FamilyFacts
 from trainer.families.stable_diffusion import StableDiffusion
 from trainer.families.text import TextEncoder
 
@@ -15,7 +16,6 @@ class Sd15Base(StableDiffusion):
     """A base of sd15; see `families.base.Base`."""
 
     family = "sd15"
-    architecture = "stable-diffusion-v1/lora"
     component_names = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
     text_kinds: ClassVar[dict[str, Any]] = {"text_encoder": CLIPTextModel}
 
@@ -25,6 +25,9 @@ class Sd15Base(StableDiffusion):
                 self.components, "text_encoder", "tokenizer", clip_skip=clip_skip or 1, normalized=True, pools=False
             ),
         )
+
+    def _facts(self) -> FamilyFacts:
+        return FamilyFacts("stable-diffusion-v1/lora", "sd_v1", StableDiffusionPipeline.__name__)
 
     def _pipeline(self, scheduler: Any) -> Any:
         return StableDiffusionPipeline(

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from trainer.errors import UserError
 from trainer.families.base import BaseOptions, Conditioning, Framing
 from trainer.families.components import Components
+from trainer.families.facts import FamilyFacts
 from trainer.families.text import Encoded, TextEncoder
 from trainer.noise import BETA_SCHEDULES, PREDICTION_TYPES, alphas_cumprod
 
@@ -27,7 +28,6 @@ class StableDiffusion:
     """A base of one of the families; see `families.base.Base`. VAE and text encoders stay in fp32, the UNet takes `dtype`."""
 
     family: ClassVar[str]
-    architecture: ClassVar[str]
     component_names: ClassVar[tuple[str, ...]]
     text_kinds: ClassVar[Mapping[str, Any]]
     """The classes of the text encoders, by name."""
@@ -49,12 +49,14 @@ class StableDiffusion:
         self._check()
         schedule = self._schedule(options)
         self.prediction_type: str = schedule["prediction_type"]
+        self.facts = self._facts()
+        self._zero_terminal_snr: bool = schedule["rescale_betas_zero_snr"]
         self.alphas_cumprod = alphas_cumprod(
             schedule["beta_schedule"],
             schedule["beta_start"],
             schedule["beta_end"],
             schedule["num_train_timesteps"],
-            zero_terminal_snr=schedule["rescale_betas_zero_snr"],
+            zero_terminal_snr=self._zero_terminal_snr,
         ).to(device)
         vae = self.components.config("vae")
         self.latent_channels: int = vae.latent_channels
@@ -62,6 +64,10 @@ class StableDiffusion:
 
     def _text_encoders(self, clip_skip: int | None) -> tuple[TextEncoder, ...]:
         """Of every subclass: how each encoder is read, by default and with this `clip_skip`."""
+        raise NotImplementedError
+
+    def _facts(self) -> FamilyFacts:
+        """Of every subclass: how it is called elsewhere."""
         raise NotImplementedError
 
     def _check(self) -> None:
@@ -88,7 +94,7 @@ class StableDiffusion:
         """The scheduler's configuration, with what the job asks for in its place; raises UserError for what is not supported."""
         written, config = self.components.scheduler_config(), self.components.scheduler().config
         schedule = {
-            "prediction_type": written.get("prediction_type", self.default_prediction),
+            "prediction_type": options.prediction_type or written.get("prediction_type", self.default_prediction),
             "rescale_betas_zero_snr": config.get("rescale_betas_zero_snr", False),
             **{name: config[name] for name in ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")},
         }
@@ -102,12 +108,29 @@ class StableDiffusion:
             raise UserError(
                 "The base model's scheduler has trained_betas, which is not supported; use another base model."
             )
-        if options.prediction_type is not None:
-            schedule["prediction_type"] = options.prediction_type
         if options.zero_terminal_snr is not None:
             schedule["rescale_betas_zero_snr"] = options.zero_terminal_snr
-        self._changes = {name: schedule[name] for name in ("prediction_type", "rescale_betas_zero_snr")}
+        if options.zero_terminal_snr and schedule["prediction_type"] == "epsilon":
+            raise UserError(
+                "zero_terminal_snr is set, but the base model predicts the noise, which a picture of pure noise does not hide; "
+                "leave it out, or use a base that predicts the velocity."
+            )
         return schedule
+
+    def _scheduler(self) -> Any:
+        """The base's own scheduler; where the job asks for another schedule than its, with that."""
+        own = self.components.scheduler()
+        changes: dict[str, Any] = {}
+        if own.config.get("prediction_type", "epsilon") != self.prediction_type:
+            changes["prediction_type"] = self.prediction_type
+        if own.config.get("rescale_betas_zero_snr", False) != self._zero_terminal_snr:
+            changes["rescale_betas_zero_snr"] = self._zero_terminal_snr
+            if "rescale_betas_zero_snr" not in own.config:
+                own = DDIMScheduler.from_config(own.config)
+            if self._zero_terminal_snr:
+                # Pictures are drawn from the timestep of pure noise on (Lin et al., arXiv 2305.08891, sec. 3.3).
+                changes["timestep_spacing"] = "trailing"
+        return type(own).from_config(own.config, **changes) if changes else own
 
     @property
     def vae(self) -> Any:
@@ -118,6 +141,8 @@ class StableDiffusion:
         return self.network("unet")
 
     def network(self, name: str) -> Any:
+        if name not in self.network_names:
+            raise UserError(f"A base of {self.family} has no {name}; set {name}.train to false.")
         fresh = not self.components.is_loaded(name)
         network = self.components.network(name)
         if fresh and name == "unet":
@@ -143,6 +168,12 @@ class StableDiffusion:
         pixels = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         posterior = self.vae.encode(pixels).latent_dist
         return posterior.mean.cpu(), posterior.logvar.cpu()
+
+    @torch.no_grad()
+    def decode_latents(self, latents: Tensor) -> np.ndarray:
+        pictures = self.vae.decode(latents.to(self.device)).sample.clamp(-1, 1) / 2 + 0.5
+        found: np.ndarray = pictures.permute(0, 2, 3, 1).float().cpu().numpy()
+        return found
 
     def scaled(self, latents: Tensor) -> Tensor:
         """(latents - shift) * scale, by the VAE's configuration; Stable Diffusion's have no shift."""
@@ -171,7 +202,7 @@ class StableDiffusion:
         raise NotImplementedError
 
     def pipeline(self) -> Any:
-        pipeline = self._pipeline(self.components.scheduler(**self._changes))
+        pipeline = self._pipeline(self._scheduler())
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

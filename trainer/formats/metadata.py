@@ -25,12 +25,11 @@ from typing import Any
 
 from trainer.adapters.weights import LayerWeights
 from trainer.config import AdapterConfig, TrainConfig
+from trainer.config_fitting import OptimizerName
 from trainer.data.dataset import Example
+from trainer.families.facts import FamilyFacts
 from trainer.formats.code import code_digest
 from trainer.formats.network_keys import network_keys
-
-_BASE_VERSIONS = {"sd15": ("sd_v1", "False")}
-"""Family: `ss_base_model_version`, `ss_v2`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,10 @@ class Provenance:
     dataset_digest: str
     initial_adapter_sha256: str
     """Of the file that the training went on from; empty where it began anew."""
-    architecture: str
+    family: FamilyFacts
     prediction_type: str
+    clip_skip: int
+    """The layer of the text encoders that was read, counted from the last, which is 1."""
     steps: int
     """Optimizer steps behind this file."""
     total_steps: int
@@ -57,7 +58,7 @@ def model_spec(config: TrainConfig, provenance: Provenance, content_sha256: str)
     side = config.pictures.resolution
     entries = {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": provenance.architecture,
+        "modelspec.architecture": provenance.family.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": config.title or config.output_name,
         "modelspec.date": config.created.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -82,9 +83,28 @@ def _tag_frequency(config: TrainConfig, examples: Sequence[Example]) -> dict[str
     return {name: dict(sorted(counter.items())) for name, counter in sorted(frequency.items())}
 
 
+def _text_encoder_rates(config: TrainConfig) -> object:
+    """kohya's way to say them: one number, or a list where there are two encoders."""
+    rates = [network.learning_rate for network in (config.text_encoder, config.text_encoder_2) if network.train]
+    if config.family != "sdxl":
+        return rates[0] if rates else None
+    return [config.text_encoder.learning_rate, config.text_encoder_2.learning_rate] if rates else None
+
+
+_OPTIMIZERS: dict[OptimizerName, str] = {
+    "adamw": "torch.optim.AdamW",
+    "adamw_8bit": "bitsandbytes.optim.AdamW8bit",
+    "adafactor": "torch.optim.Adafactor",
+    "lion": "lion_pytorch.Lion",
+    "prodigy": "prodigyopt.Prodigy",
+    "schedule_free_adamw": "schedulefree.AdamWScheduleFree",
+    "preconditioned_adamw": "preconditioned torch.optim.AdamW",
+}
+
+
 def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequence[Example]) -> dict[str, str]:
     """`ss_*`: what LoRA browsers of A1111 and Forge show."""
-    optimization, version = config.optimization, _BASE_VERSIONS[config.family]
+    optimization, version = config.optimization, provenance.family.kohya_version
     buckets = Counter((example.bucket.width, example.bucket.height) for example in examples)
     sizes: Counter[str] = Counter(
         config.subsets[example.subset].path_prefix.strip("/") or "dataset" for example in examples
@@ -94,9 +114,11 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
         "ss_sd_model_name": provenance.base_name,
         "ss_sd_model_hash": provenance.base_digest[:8],
         "ss_new_sd_model_hash": provenance.base_digest,
-        "ss_base_model_version": version[0],
-        "ss_v2": version[1],
-        "ss_clip_skip": "None",
+        "ss_base_model_version": version,
+        "ss_v2": version.startswith("sd_v2"),
+        "ss_v_parameterization": provenance.prediction_type == "v_prediction",
+        "ss_clip_skip": provenance.clip_skip,
+        "ss_zero_terminal_snr": config.zero_terminal_snr or False,
         "ss_network_dropout": config.adapter.dropout or None,
         "ss_resolution": f"({config.pictures.resolution}, {config.pictures.resolution})",
         "ss_enable_bucket": config.pictures.buckets,
@@ -116,15 +138,22 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
         "ss_gradient_accumulation_steps": optimization.gradient_accumulation,
         "ss_steps": provenance.steps,
         "ss_max_train_steps": provenance.total_steps,
-        "ss_learning_rate": config.unet.learning_rate if config.unet.train else config.text_encoder.learning_rate,
+        "ss_learning_rate": next(iter(config.trained.values())).learning_rate,
         "ss_unet_lr": config.unet.learning_rate if config.unet.train else None,
-        "ss_text_encoder_lr": config.text_encoder.learning_rate if config.text_encoder.train else None,
-        "ss_optimizer": f"torch.optim.AdamW(weight_decay={optimization.weight_decay})",
+        "ss_text_encoder_lr": _text_encoder_rates(config),
+        "ss_optimizer": f"{_OPTIMIZERS[optimization.optimizer]}(weight_decay={optimization.weight_decay})",
         "ss_lr_scheduler": optimization.schedule,
         "ss_lr_warmup_steps": optimization.warmup_steps,
-        "ss_min_snr_gamma": optimization.min_snr_gamma or None,
+        "ss_min_snr_gamma": config.loss.min_snr_gamma or None,
+        "ss_debiased_estimation": config.loss.debiased,
+        "ss_loss_type": config.loss.type,
+        "ss_noise_offset": config.noise.offset or None,
+        "ss_multires_noise_iterations": config.noise.pyramid_levels or None,
+        "ss_multires_noise_discount": config.noise.pyramid_discount if config.noise.pyramid_levels else None,
+        "ss_ip_noise_gamma": config.noise.input_perturbation or None,
+        "ss_gradient_checkpointing": optimization.gradient_checkpointing,
         "ss_max_grad_norm": optimization.max_gradient_norm,
-        "ss_mixed_precision": {"bf16": "bf16", "fp32": "no", None: "no"}.get(optimization.precision, "no"),
+        "ss_mixed_precision": {"bf16": "bf16", "fp16": "fp16", "fp32": "no", None: "no"}.get(optimization.precision, "no"),
         "ss_seed": optimization.seed,
         "ss_training_started_at": config.created.timestamp(),
         "ss_dataset_dirs": json.dumps(
