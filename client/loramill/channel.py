@@ -41,7 +41,7 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "CreateDownloadUrl",
         "UploadAdapter",  # as CreateTrainingJob
     ),
-    "loramill.v1.BaseModelService": ("ListBaseModels", "GetBaseModel", "ImportBaseModel"),
+    "loramill.v1.BaseModelService": ("ListBaseModels", "GetBaseModel", "ImportBaseModel", "InspectTokens"),
 }
 """Calls that may be sent twice. Deletes are not: after an unanswered success the second says NOT_FOUND."""
 

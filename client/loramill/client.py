@@ -318,6 +318,11 @@ class Client:
         request = v1.ImportBaseModelRequest(base_model_id=base_model_id, source_uri=source_uri, license=license)
         return self._calls.unary(self._bases.ImportBaseModel, request, timeout=LONG_SECONDS)
 
+    def inspect_tokens(self, base: str, caption: str, *, max_tokens: int = 0) -> v1.InspectTokensResponse:
+        """How each text encoder of a base model reads a caption; `max_tokens` as in a spec's `text`, 0 for its default."""
+        request = v1.InspectTokensRequest(name=full_name(BASES, base), caption=caption, max_tokens=max_tokens)
+        return self._calls.unary(self._bases.InspectTokens, request)
+
 
 def _new_request_id() -> str:
     return str(uuid.uuid4())

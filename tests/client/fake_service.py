@@ -319,6 +319,16 @@ class Bases(base_model_service_pb2_grpc.BaseModelServiceServicer):
         self.state.bases[base.name] = base
         return base
 
+    def InspectTokens(self, request, context):
+        find(context, self.state.bases, request.name)
+        words, most = request.caption.split(), request.max_tokens
+        tokens = [
+            v1.Token(id=place, piece=f"{word}</w>", text=word, chunk=1 if place < most else 0)
+            for place, word in enumerate(words)
+        ]
+        encoder = v1.EncoderTokens(encoder="text_encoder", tokens=tokens, chunks=1, cut=max(0, len(words) - most))
+        return v1.InspectTokensResponse(encoders=[encoder])
+
 
 class FakeService:
     """A server on a free port of loopback, until `stop`."""

@@ -367,6 +367,24 @@ def test_base_commands(loramill: Loramill) -> None:
     assert "file:///models/mine" in loramill("base", "get", "mine").out
 
 
+def test_a_caption_is_shown_token_by_token(loramill: Loramill) -> None:
+    loramill("base", "import", "mine", "file:///models/mine")
+    table = loramill("inspect", "tokens", "a red star", "--base", "mine")
+    assert table.out.splitlines() == [
+        "text_encoder: 3 tokens in 1 chunk of 75",
+        "#   ID   PIECE      TEXT   CHUNK",
+        "1   0    a</w>      a      1",
+        "2   1    red</w>    red    1",
+        "3   2    star</w>   star   1",
+    ]
+    cut = loramill("inspect", "tokens", "a " * 80, "--base", "mine").out
+    assert "80 tokens in 1 chunk of 75; the last 5 are beyond 75 and cut off" in cut
+    assert cut.splitlines()[-1].endswith("cut off")
+    (encoder,) = json.loads(loramill("inspect", "tokens", "a star", "--base", "mine", "-o", "json").out)
+    assert encoder["tokens"][1] == {"id": 1, "piece": "star</w>", "text": "star", "chunk": 1}
+    assert loramill("inspect", "tokens", "", "--base", "absent").code == 1
+
+
 def test_words_of_options_are_those_of_the_contract() -> None:
     assert [word.replace("_", "-") for word in enum_words(v1.AdapterFormat.DESCRIPTOR)] == [
         format.value for format in Format if format is not Format.ALL

@@ -32,6 +32,7 @@ class Format(StrEnum):
     PEFT = "peft"
     CONVERTED = "converted"
     TRUNCATED = "truncated"
+    EMBEDDING = "embedding"
     ALL = "all"
 
 
