@@ -13,18 +13,21 @@ from tests.trainer.assignments import CREATED, JOB, SMALL_SPEC, merged
 from trainer.adapters.adapter import Adapter, put_adapter
 from trainer.adapters.beginning import begin_anew
 from trainer.arena import Arena
+from trainer.averaging import MovingAverage
 from trainer.cache import Cache
 from trainer.config import TrainConfig
 from trainer.config_reading import read_config
 from trainer.data.buckets import Bucket
 from trainer.data.dataset import Example
 from trainer.data.order import Order
+from trainer.data.views import View
 from trainer.embeddings import Words
 from trainer.families.sd15 import Sd15Base
 from trainer.latents import Posterior
 from trainer.loop import Training
+from trainer.loss_scaling import LossScale
 from trainer.measurements import Measurement
-from trainer.optimizers import AdamW
+from trainer.optimizers import make_optimizer
 from trainer.prior import PriorExample
 
 CPU = torch.device("cpu")
@@ -52,7 +55,7 @@ def example(number: int, caption: str = "a red star") -> Example:
         height=64,
         bucket=Bucket(64, 64),
         resize=(64, 64),
-        crop=(0, 0, 64, 64),
+        crops=((0, 0, 64, 64),),
         subset=0,
         caption=caption,
     )
@@ -72,16 +75,17 @@ def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = 
         device=CPU,
         examples=examples,
         posteriors={
-            (one.id, mirrored): Posterior(torch.randn(4, 8, 8), torch.randn(4, 8, 8) - 3)
+            View(one.id, mirrored): Posterior(torch.randn(4, 8, 8), torch.randn(4, 8, 8) - 3)
             for one in examples
             for mirrored in (False, True)
         },
+        masks={},
         words=Words(
             base,
             Cache(open_store(f"file://{work}/")),
-            encoder_digest="e",
+            digests={encoder.name: "e" for encoder in base.text_encoders},
             fingerprint="f",
-            trained=config.text_encoder.train,
+            trained=config.trained,
         ),
         prior=[PriorExample(f"a {color} heart", torch.randn(4, 8, 8)) for color in ("red", "blue", "green", "red")],
         order=Order(
@@ -93,7 +97,9 @@ def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = 
         ),
         adapter=adapter,
         arena=arena,
-        optimizer=AdamW(arena, beta1=optimization.beta1, beta2=optimization.beta2),
+        optimizer=make_optimizer(arena, optimization),
+        average=MovingAverage(arena, optimization.ema_decay) if optimization.ema_decay else None,
+        scale=LossScale() if optimization.precision == "fp16" else None,
         steps=optimization.steps or 1,
         warmup=0,
     )

@@ -72,7 +72,7 @@ def test_a_second_job_of_the_same_data_computes_nothing(
         assert torch.equal(posterior.mean, other.posteriors[key].mean)
         assert torch.equal(posterior.logvar, other.posteriors[key].logvar)
     assert all(torch.equal(mine.latents, theirs.latents) for mine, theirs in zip(one.prior, other.prior, strict=True))
-    plain, mirrored = (one.posteriors[one.examples[0].id, mirror].mean for mirror in (False, True))
+    plain, mirrored = (one.posteriors[one.examples[0].id, mirror, 0].mean for mirror in (False, True))
     assert not torch.equal(plain, mirrored)
 
     files = small_dataset()

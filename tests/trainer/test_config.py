@@ -34,12 +34,13 @@ def test_everything_that_a_bare_spec_lacks_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"optimization": {"precision": "PRECISION_FP16"}}, "optimization.precision fp16 is not supported"),
+        ({"optimization": {"optimizer": 99}}, "optimization.optimizer is unset or not supported by this trainer; it can do"),
+        ({"loss": {"type": 99}}, "loss.type is unset or not supported by this trainer; it can do: mse"),
         ({"adapter": {"type": 99}}, "adapter.type is unset or not supported by this trainer; it can do: lora, locon"),
         ({"unet": {"train": False}}, "Neither unet.train nor text_encoder.train"),
         ({"text_encoder": {"train": True}}, "text_encoder.learning_rate"),
         ({"concept": {"prior_preservation": {"enabled": True}}}, "enabled without captions"),
-        ({"dataset": {"crop": "CROP_RANDOM"}}, "dataset.crop"),
+        ({"dataset": {"crop": 99}}, "dataset.crop is unset or not supported by this trainer; it can do: center"),
     ],
 )
 def test_what_this_trainer_cannot_do_is_refused_by_name(change: dict[str, object], said: str) -> None:

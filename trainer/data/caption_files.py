@@ -45,24 +45,27 @@ def caption_files(
             yield from (file for file in listing.captions.get(stem(picture.path), ()) if file.size <= LARGEST)
 
 
-def raw_caption(
-    picture: DataFile, rules: CaptionRules, activation_tag: str, listing: Listing, local: LocalFiles, findings: Findings
-) -> str:
-    """A picture's caption as written, on one line. What is wrong with it goes to `findings`, and "" is returned."""
+def raw_caption(picture: DataFile, subset: SubsetRules, listing: Listing, local: LocalFiles, findings: Findings) -> str:
+    """A picture's caption as written, on one line, or its alternatives on a line each.
+
+    What is wrong with it goes to `findings`, and "" is returned.
+    """
+    rules = subset.captions
     files = listing.captions.get(stem(picture.path), ())
     if rules.source == "fixed":
         if files:
             findings.warning_of(_UNUSED, [picture.path])
         text = rules.text
     elif files:
-        text = _read(picture, files, local, findings)
+        text = _read(picture, files, local, rules, findings)
     elif rules.source == "file_or_fixed":
         text = rules.text
     else:
         _say_missing(picture, listing, findings)
         return ""
-    text = " ".join(text.split())
-    if has_tag_in_sentence(text, activation_tag):
+    lines = text.splitlines() if rules.lines_as_alternatives else [text]
+    text = "\n".join(line for line in (" ".join(line.split()) for line in lines) if line)
+    if has_tag_in_sentence(text, subset.activation_tag, rules):
         findings.warning_of(_TAG_INSIDE, [picture.path])
     return text
 
@@ -79,7 +82,9 @@ def _say_missing(picture: DataFile, listing: Listing, findings: Findings) -> Non
     findings.problem_of(_MISSING, [picture.path])
 
 
-def _read(picture: DataFile, files: Sequence[DataFile], local: LocalFiles, findings: Findings) -> str:
+def _read(
+    picture: DataFile, files: Sequence[DataFile], local: LocalFiles, rules: CaptionRules, findings: Findings
+) -> str:
     if len({file.sha256 for file in files}) > 1:
         names = " and ".join(shown(file.path) for file in files)
         findings.problem(
@@ -100,9 +105,9 @@ def _read(picture: DataFile, files: Sequence[DataFile], local: LocalFiles, findi
     except UnicodeDecodeError as error:
         findings.problem(f"Caption file {shown(file.path)} is not UTF-8 text ({_why(error)}); save it as UTF-8.")
         return ""
-    if not parse_tags(text):
+    if not parse_tags(text, rules.separator):
         findings.warning_of(_EMPTY, [file.path])
-    if len(text.strip().splitlines()) > 1:
+    if len(text.strip().splitlines()) > 1 and not rules.lines_as_alternatives:
         findings.warning_of(_LINES, [file.path])
     return text
 

@@ -10,49 +10,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.data.buckets import Bucket, Fit, TooSmall, buckets, fit
+from trainer.data.buckets import Bucket, buckets
 from trainer.data.caption_files import caption_files, raw_caption
-from trainer.data.fetching import Damaged, LocalFiles
-from trainer.data.findings import Findings, Kind, shown
-from trainer.data.images import Decoder, PictureInfo, UnreadablePicture
-from trainer.data.listing import DataFile, Listing, assign_subsets, list_files, suffix
+from trainer.data.crops import Box
+from trainer.data.fetching import LocalFiles
+from trainer.data.findings import Findings, Kind
+from trainer.data.images import Decoder
+from trainer.data.listing import DataFile, Listing, assign_subsets, list_files, stem
+from trainer.data.picture_reading import Mask, Picture, PictureReader
 from trainer.data.rules import PictureRules, SubsetRules
 
-__all__ = ["DataFile", "Example", "Reading", "Summary", "read_dataset"]
+__all__ = ["DataFile", "Example", "Mask", "Reading", "Summary", "read_dataset"]
 
-_MUCH_LOST = 0.3
 _DUPLICATE = Kind(
     "picture has the same content as another of its subset",
     "pictures have the same content as another of their subset",
     "Each is an example of its own, so the content is visited more often.",
 )
-_WRONG_EXTENSION = Kind(
-    "picture is of another kind than its extension says", "pictures are of another kind than their extensions say"
+_NO_MASK = Kind(
+    "picture has no mask and counts wholly",
+    "pictures have no mask and count wholly",
 )
-_SMALL = Kind(
-    "picture is smaller than its bucket and is trained on at its own size",
-    "pictures are smaller than their buckets and are trained on at their own sizes",
-    "Set dataset.upscale to enlarge small pictures.",
-)
-_CUT = Kind(
-    f"picture loses more than {_MUCH_LOST:.0%} of its area to the crop",
-    f"pictures lose more than {_MUCH_LOST:.0%} of their area to the crop",
-)
-_NOTES = {
-    "exif": Kind(
-        "picture has damaged EXIF data and is taken to be upright",
-        "pictures have damaged EXIF data and are taken to be upright",
-    ),
-    "profile": Kind(
-        "picture has a damaged colour profile and is taken to be in sRGB",
-        "pictures have damaged colour profiles and are taken to be in sRGB",
-    ),
-    "transparent": Kind(
-        "picture is partly transparent and is laid on white", "pictures are partly transparent and are laid on white"
-    ),
-}
-_EXTENSIONS = {"PNG": {".png"}, "WEBP": {".webp"}, "BMP": {".bmp"}}
-_JPEG_EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 
 
 @dataclass(frozen=True)
@@ -70,12 +48,16 @@ class Example:
     height: int
     bucket: Bucket
     resize: tuple[int, int]
-    crop: tuple[int, int, int, int]
-    """(left, top, right, bottom) of the resized picture."""
+    crops: tuple[Box, ...]
+    """Where it can be cut: (left, top, right, bottom) of the resized picture. One, or those that a random crop chooses from."""
     subset: int
     """Index of its rules in the subsets given."""
     caption: str
-    """As written, on one line; `captions.caption_of_visit` makes a visit's caption from it."""
+    """As written, on one line, or its alternatives on a line each; `captions.caption_of_visit` makes a visit's from it."""
+    background: str | None = None
+    """What its picture is laid on, `#rrggbb`; None if nothing of it is transparent."""
+    mask: Mask | None = None
+    """What of it counts; None for all of it."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +93,6 @@ def read_dataset(
     work: Path,
     subsets: Sequence[SubsetRules],
     pictures: PictureRules,
-    activation_tag: str,
     decoder: Decoder,
     progress: Callable[[int, int], None],
 ) -> Reading:
@@ -130,74 +111,65 @@ def read_dataset(
             "make it smaller."
         )
         findings.raise_problems()
-    listing = list_files(files, findings)
+    listing = list_files(files, pictures, findings)
     chosen = assign_subsets(listing.pictures, subsets, findings)
-    wanted = [*(file for file, _ in chosen), *caption_files(chosen, subsets, listing)]
+    masks = {file: listing.masks.get(stem(file.path)) for file, _ in chosen}
+    wanted = [*masks, *filter(None, masks.values()), *caption_files(chosen, subsets, listing)]
     examples: list[Example] = []
     formats: Counter[str] = Counter()
     with LocalFiles(wanted, fetch, work) as local:
-        for done, (picture, subset) in enumerate(chosen):
+        reader = PictureReader(pictures, local, decoder, findings)
+        for done, (file, subset) in enumerate(chosen):
             progress(done, len(chosen))
-            caption = raw_caption(picture, subsets[subset].captions, activation_tag, listing, local, findings)
-            found = _measured(picture, local, decoder, findings)
-            fitted = _fitted(picture, found, pictures, findings) if found else None
-            if found and fitted:
-                formats[found.format] += 1
-                examples.append(_example(picture, subset, local.path(picture), found, fitted, caption))
+            caption = raw_caption(file, subsets[subset], listing, local, findings)
+            picture = reader.read(file, masks[file])
+            if picture:
+                formats[picture.found.format] += 1
+                examples.append(_example(file, subset, local.path(file), picture, caption, pictures))
         progress(len(chosen), len(chosen))
     _warn_of_duplicates(chosen, findings)
+    _check_masks(examples, pictures, findings)
     findings.raise_problems()
     return Reading(tuple(examples), findings.warnings, _summary(chosen, examples, formats, subsets, listing))
 
 
-def _example(picture: DataFile, subset: int, file: Path, found: PictureInfo, fitted: Fit, caption: str) -> Example:
+def _example(
+    file: DataFile, subset: int, content: Path, picture: Picture, caption: str, rules: PictureRules
+) -> Example:
     return Example(
-        id=f"{picture.path}@{picture.sha256}",
-        path=picture.path,
-        sha256=picture.sha256,
-        file=file,
-        width=found.width,
-        height=found.height,
-        bucket=fitted.bucket,
-        resize=fitted.resize,
-        crop=fitted.crop,
+        id=f"{file.path}@{file.sha256}",
+        path=file.path,
+        sha256=file.sha256,
+        file=content,
+        width=picture.found.width,
+        height=picture.found.height,
+        bucket=picture.fit.bucket,
+        resize=picture.fit.resize,
+        crops=picture.crops,
         subset=subset,
         caption=caption,
+        background=rules.background if "transparent" in picture.found.notes else None,
+        mask=picture.mask,
     )
 
 
-def _measured(picture: DataFile, local: LocalFiles, decoder: Decoder, findings: Findings) -> PictureInfo | None:
-    """What a picture is; None if it cannot be trained on."""
-    try:
-        found = decoder.probe(local.path(picture))
-    except Damaged as damage:
-        findings.problem(f"Picture {shown(picture.path)} {damage}; upload the dataset again.")
-        return None
-    except UnreadablePicture as problem:
-        findings.problem(f"Picture {shown(picture.path)} {problem.reason}.")
-        return None
-    if suffix(picture.path) not in _EXTENSIONS.get(found.format, _JPEG_EXTENSIONS):
-        findings.warning_of(_WRONG_EXTENSION, [picture.path])
-    for note in found.notes:
-        findings.warning_of(_NOTES[note], [picture.path])
-    return found
-
-
-def _fitted(picture: DataFile, found: PictureInfo, rules: PictureRules, findings: Findings) -> Fit | None:
-    """How a picture fills its bucket; None if it is too small for any."""
-    try:
-        fitted = fit(found.width, found.height, rules)
-    except TooSmall as problem:
+def _check_masks(examples: Sequence[Example], rules: PictureRules, findings: Findings) -> None:
+    if rules.masks == "none" or not examples:
+        return
+    without = [example.path for example in examples if example.mask is None]
+    if len(without) < len(examples):
+        findings.warning_of(_NO_MASK, without)
+    elif rules.masks == "alpha":
         findings.problem(
-            f"Picture {shown(picture.path)} is too small: {problem}; "
-            "use a larger one, remove it, or set dataset.upscale."
+            "dataset.masks is alpha, but no picture is transparent; "
+            "save the pictures with transparency, or set dataset.masks to none."
         )
-        return None
-    if rules.buckets and fitted.lost > _MUCH_LOST:
-        findings.warning_of(_CUT, [picture.path])
-    if fitted.shrunk:
-        findings.warning_of(_SMALL, [picture.path])
-    return fitted
+    else:
+        place = f"{rules.mask_folder.strip('/')}/NAME.png" if rules.mask_folder.strip("/") else "NAME.mask.png"
+        findings.problem(
+            f"dataset.masks is file, but no picture has a mask; upload {place} for a picture NAME.jpg, "
+            "or set dataset.masks to none."
+        )
 
 
 def _warn_of_duplicates(chosen: Sequence[tuple[DataFile, int]], findings: Findings) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trainer.data.decoding_protocol import LENGTH, frame
-from trainer.data.pixels import Broken, measured, rendered
+from trainer.data.pixels import Broken, masked, measured, rendered
 
 
 def main() -> None:
@@ -60,7 +60,10 @@ def _answer(request: dict[str, Any], memory_mib: int) -> tuple[dict[str, Any], b
     try:
         if request["do"] == "probe":
             return measured(path), b""
-        return rendered(path, tuple(request["resize"]), tuple(request["crop"]))
+        resize, crop = tuple(request["resize"]), tuple(request["crop"])
+        if request["do"] == "mask":
+            return masked(path, resize, crop, request["source"])
+        return rendered(path, resize, crop, request["background"])
     except Broken as problem:
         return {"problem": str(problem)}, b""
     except MemoryError:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from trainer.data.decoding_process import DecodingProcess, Died, Killed
 from trainer.data.decoding_protocol import Limits
+from trainer.data.rules import MaskSource
 from trainer.errors import UserError
 
 RECIPE = f"loramill 1, Pillow {PIL.__version__}"
@@ -39,12 +40,12 @@ class PictureInfo:
     """Pixels, after the EXIF orientation is applied; height too."""
     height: int
     format: str
-    """By content: JPEG, MPO, PNG, WEBP or BMP."""
+    """By content: JPEG, MPO, PNG, WEBP, AVIF or BMP."""
     mode: str
     """Pillow's name of its colours: RGB, RGBA, L, LA, P, CMYK, I;16, …"""
     notes: tuple[str, ...] = ()
     """`exif`: orientation unreadable, taken as upright. `profile`: colour profile unreadable, taken as sRGB.
-    `transparent`: partly so, laid on white."""
+    `transparent`: partly so, laid on the background."""
 
 
 class Decoder:
@@ -79,18 +80,51 @@ class Decoder:
         )
 
     def pixels(
-        self, path: Path, resize: tuple[int, int], crop: tuple[int, int, int, int], *, name: str | None = None
+        self,
+        path: Path,
+        resize: tuple[int, int],
+        crop: tuple[int, int, int, int],
+        *,
+        background: str = "#ffffff",
+        name: str | None = None,
     ) -> NDArray[np.uint8]:
         """The picture resized to (width, height), of that `crop` (left, top, right, bottom): uint8 (H, W, 3), sRGB.
 
+        What is transparent shows the background, `#rrggbb`. Raises UnreadablePicture.
+        """
+        request = {"do": "pixels", "path": str(path), "background": background}
+        return self._part(path, request, resize, crop, 3, name)
+
+    def mask(
+        self,
+        path: Path,
+        resize: tuple[int, int],
+        crop: tuple[int, int, int, int],
+        *,
+        source: MaskSource,
+        name: str | None = None,
+    ) -> NDArray[np.uint8]:
+        """What counts of a picture, or of a picture that is a mask file, transformed as `pixels`: uint8 (H, W, 1), 0 to 255.
+
         Raises UnreadablePicture.
         """
+        return self._part(path, {"do": "mask", "path": str(path), "source": source}, resize, crop, 1, name)
+
+    def _part(
+        self,
+        path: Path,
+        request: dict[str, Any],
+        resize: tuple[int, int],
+        crop: tuple[int, int, int, int],
+        channels: int,
+        name: str | None,
+    ) -> NDArray[np.uint8]:
         width, height = crop[2] - crop[0], crop[3] - crop[1]
         if not (0 <= crop[0] < crop[2] <= resize[0] and 0 <= crop[1] < crop[3] <= resize[1]):
             raise ValueError(f"Crop {crop} does not lie inside {resize}.")
-        request = {"do": "pixels", "path": str(path), "resize": resize, "crop": crop}
-        _, payload = self._ask(path, name, request, payload_bytes=width * height * 3)
-        return np.frombuffer(payload, dtype=np.uint8).reshape(height, width, 3)
+        request |= {"resize": resize, "crop": crop}
+        _, payload = self._ask(path, name, request, payload_bytes=width * height * channels)
+        return np.frombuffer(payload, dtype=np.uint8).reshape(height, width, channels)
 
     def _ask(
         self, path: Path, name: str | None, request: dict[str, Any], *, payload_bytes: int

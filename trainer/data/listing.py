@@ -1,4 +1,4 @@
-"""Which file of a dataset is a picture, which is whose caption, which subset it is in. Pure; looks at names only."""
+"""Which file of a dataset is a picture, which is whose caption or mask, which subset it is in. Pure; looks at names only."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from trainer.data.findings import Findings, Kind, shown
-from trainer.data.rules import SubsetRules
+from trainer.data.rules import PictureRules, SubsetRules
 
-PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"})
+PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp"})
 CAPTIONS = frozenset({".txt", ".caption"})
 FOREIGN_PICTURES = frozenset(
-    {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico"}
+    {".gif", ".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
 )
 _LITTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _REPEATS_FOLDER = re.compile(r"(?:^|/)(([0-9]+)_[^/]+/)[^/]+$")
+_MASK = re.compile(r"(?P<stem>.*[^/])(?:\.mask|-masklabel)\.png", re.IGNORECASE)
+"""Masks beside their pictures: `1.mask.png`, or OneTrainer's `1-masklabel.png`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _FOREIGN = Kind(
     "file is a picture of a kind that is not read",
     "files are pictures of kinds that are not read",
-    "Convert to JPEG, PNG, WebP or BMP, or remove what is not needed.",
+    "Convert to JPEG, PNG, WebP, AVIF or BMP, or remove what is not needed.",
 )
 _OTHER = Kind(
     "file is neither picture nor caption and is ignored", "files are neither picture nor caption and are ignored"
@@ -38,6 +40,12 @@ _UNUSUAL = Kind(
 _ORPHAN = Kind(
     "caption file has no picture of its name and is ignored",
     "caption files have no picture of their name and are ignored",
+)
+_UNUSED_MASK = Kind(
+    "mask file is not read", "mask files are not read", "Set dataset.masks to file to learn from what they show only."
+)
+_ORPHAN_MASK = Kind(
+    "mask file has no picture of its name and is ignored", "mask files have no picture of their name and are ignored"
 )
 _CASE = Kind(
     "picture's name differs from another's in upper and lower case only",
@@ -71,6 +79,8 @@ class Listing:
     pictures: tuple[DataFile, ...] = ()
     captions: dict[str, tuple[DataFile, ...]] = field(default_factory=dict)
     """By stem."""
+    masks: dict[str, DataFile] = field(default_factory=dict)
+    """By the stem of their picture."""
     ignored: int = 0
 
 
@@ -84,11 +94,23 @@ def suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def list_files(files: Iterable[DataFile], findings: Findings) -> Listing:
+def masked_stem(path: str, mask_folder: str) -> str | None:
+    """The stem of the picture that a file is the mask of; None if it is no mask. Masks in a folder have their picture's path."""
+    folder = mask_folder.strip("/")
+    if folder:
+        name = unicodedata.normalize("NFC", path).removeprefix(unicodedata.normalize("NFC", folder) + "/")
+        return stem(name) if name != unicodedata.normalize("NFC", path) else None
+    match = _MASK.fullmatch(path)
+    return unicodedata.normalize("NFC", match["stem"]) if match else None
+
+
+def list_files(files: Iterable[DataFile], rules: PictureRules, findings: Findings) -> Listing:
     """Sorts files by their names, and finds what is wrong with those."""
     in_order = sorted(files, key=lambda file: file.path)
     _check_paths(in_order, findings)
-    readable = [file for file in in_order if _is_readable(file) and not _is_litter(file.path)]
+    sound = [file for file in in_order if _is_readable(file) and not _is_litter(file.path)]
+    owners = {file: owner for file in sound if (owner := masked_stem(file.path, rules.mask_folder)) is not None}
+    readable = [file for file in sound if file not in owners]
     pictures = tuple(file for file in readable if suffix(file.path) in PICTURES)
     captions: dict[str, tuple[DataFile, ...]] = {}
     for file in readable:
@@ -103,7 +125,8 @@ def list_files(files: Iterable[DataFile], findings: Findings) -> Listing:
     _check_names(pictures, findings)
     stems = {stem(file.path) for file in (*pictures, *foreign)}
     findings.warning_of(_ORPHAN, (file.path for key, row in captions.items() if key not in stems for file in row))
-    return Listing(pictures, captions, ignored=len(in_order) - len(readable) + len(others))
+    masks = _masks(owners, stems, rules, findings)
+    return Listing(pictures, captions, masks, ignored=len(in_order) - len(readable) - len(masks) + len(others))
 
 
 def assign_subsets(
@@ -129,6 +152,21 @@ def assign_subsets(
     if not any(prefixes):
         _warn_of_repeats_folders(pictures, findings)
     return tuple(assigned)
+
+
+def _masks(
+    owners: dict[DataFile, str], stems: set[str], rules: PictureRules, findings: Findings
+) -> dict[str, DataFile]:
+    if rules.masks != "file":
+        findings.warning_of(_UNUSED_MASK, (file.path for file in owners))
+        return {}
+    masks: dict[str, DataFile] = {}
+    for file, owner in owners.items():
+        other = masks.setdefault(owner, file)
+        if other is not file:
+            findings.problem(f"Masks {shown(other.path)} and {shown(file.path)} are of one picture; keep one of them.")
+    findings.warning_of(_ORPHAN_MASK, (file.path for owner, file in masks.items() if owner not in stems))
+    return {owner: file for owner, file in masks.items() if owner in stems}
 
 
 def _is_readable(file: DataFile) -> bool:
@@ -170,7 +208,7 @@ def _no_picture(files: Sequence[DataFile]) -> str:
     found = Counter(suffix(file.path) or "without extension" for file in files).most_common(5)
     what = "it has " + ", ".join(f"{count} {name}" for name, count in found) if found else "it has no files at all"
     return (
-        f"The dataset has no picture (.jpg, .png, .webp or .bmp): {what}; "
+        f"The dataset has no picture (.jpg, .png, .webp, .avif or .bmp): {what}; "
         "upload pictures, with a .txt caption beside each."
     )
 

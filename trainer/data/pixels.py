@@ -1,7 +1,7 @@
-"""One picture file → what it is, or its RGB pixels. Runs in the decoding child only; Pillow, no NumPy.
+"""One picture file → what it is, its RGB pixels, or its mask. Runs in the decoding child only; Pillow, no NumPy.
 
-Accepted are JPEG (MPO of phone cameras included: its first picture), PNG, WebP and BMP, of one frame. The result is
-upright (EXIF orientation), in sRGB (embedded colour profile), on white where it was transparent, and 8 bits deep.
+Accepted are JPEG (MPO of phone cameras included: its first picture), PNG, WebP, AVIF and BMP, of one frame. The result is
+upright (EXIF orientation), in sRGB (embedded colour profile), on a background where it was transparent, and 8 bits deep.
 """
 
 from __future__ import annotations
@@ -16,21 +16,24 @@ from typing import Any
 
 # Registered by hand: Pillow would otherwise load every decoder that it has.
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     Image,
+    ImageChops,
     ImageCms,
     ImageFile,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
 from trainer.data.decoding_protocol import LARGEST_PICTURE
 from trainer.data.signatures import kind_of
 
-_PLUGINS = (BmpImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+_PLUGINS = (AvifImagePlugin, BmpImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, WebPImagePlugin)
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP")
 _SRGB = ImageCms.createProfile("sRGB")
 _MODE_OF_PROFILE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 _ORIENTATION_TAG = 0x0112
@@ -44,11 +47,15 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _LYING = (5, 6, 7, 8)  # orientations that exchange width and height
-# What Pillow's parsers are known to raise at damaged files, besides MemoryError.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, struct.error, Warning)
+# What Pillow's parsers are known to raise at damaged files, besides MemoryError. RuntimeError is libavif's.
+_DAMAGE = (
+    *(OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, OverflowError, EOFError),
+    *(struct.error, RuntimeError, Warning),
+)
 
 Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
 ImageFile.LOAD_TRUNCATED_IMAGES = False
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread's stack would count against the child's memory
 
 
 class Broken(Exception):
@@ -70,17 +77,43 @@ def measured(path: Path) -> dict[str, Any]:
         return {"width": width, "height": height, "format": picture.format, "mode": picture.mode, "notes": notes}
 
 
-def rendered(path: Path, resize: tuple[int, int], crop: tuple[int, int, int, int]) -> tuple[dict[str, Any], bytes]:
-    """RGB bytes, row by row, of the picture resized to `resize` and cut to `crop` (left, top, right, bottom)."""
+def rendered(
+    path: Path, resize: tuple[int, int], crop: tuple[int, int, int, int], background: str
+) -> tuple[dict[str, Any], bytes]:
+    """RGB bytes, row by row, of the picture resized to `resize` and cut to `crop` (left, top, right, bottom).
+
+    It lies on `background`, `#rrggbb`.
+    """
     with _opened(path) as (picture, _):
         orientation = _orientation(picture)
-        colours = _in_rgb(picture)
-    if orientation is not None and orientation in _UPRIGHT:
-        colours = colours.transpose(_UPRIGHT[orientation])
+        colours = _in_rgb(picture, background)
+    colours = _upright(colours, orientation)
     if colours.size != resize:
         # A gap of 3 halves large pictures cheaply first, and leaves Lanczos three times the pixels that it needs.
         colours = colours.resize(resize, Image.Resampling.LANCZOS, reducing_gap=3.0)
     part = colours.crop(crop)
+    return {"width": part.width, "height": part.height}, part.tobytes()
+
+
+def masked(
+    path: Path, resize: tuple[int, int], crop: tuple[int, int, int, int], source: str
+) -> tuple[dict[str, Any], bytes]:
+    """The mask, 255 for what counts, one byte a pixel: of `source` "alpha" how opaque the picture is, of "file" how light.
+
+    Resized and cut as `rendered` does it, but each pixel is the mean of those it covers: Lanczos would overshoot at edges.
+    """
+    with _opened(path) as (picture, _):
+        orientation = _orientation(picture)
+        alpha = _alpha(picture)
+        if source == "alpha":
+            shown = alpha or Image.new("L", picture.size, 255)
+        else:
+            shown = _without_alpha(picture).convert("L")
+            shown = ImageChops.multiply(shown, alpha) if alpha else shown
+    shown = _upright(shown, orientation)
+    if shown.size != resize:
+        shown = shown.resize(resize, Image.Resampling.BOX)
+    part = shown.crop(crop)
     return {"width": part.width, "height": part.height}, part.tobytes()
 
 
@@ -117,7 +150,9 @@ def _damage(path: Path, error: BaseException) -> str:
         return "is empty (0 bytes); upload it again or remove it"
     kind = kind_of(head)
     if kind not in _FORMATS:
-        return f"is {kind}, not a JPEG, PNG, WebP or BMP picture; convert it or remove it"
+        return f"is {kind}, not a JPEG, PNG, WebP, AVIF or BMP picture; convert it or remove it"
+    if isinstance(error, UnidentifiedImageError):  # whose message shows a path of ours
+        return f"is damaged {kind} (its header cannot be read); save it anew or remove it"
     if "truncated" in str(error).lower():
         return f"is truncated (its {kind} data ends early); upload it again from the original, or remove it"
     return f"is damaged {kind} ({str(error) or type(error).__name__}); save it anew or remove it"
@@ -130,6 +165,10 @@ def _orientation(picture: Image.Image) -> int | None:
     except (*_DAMAGE, EOFError):
         return None
     return value if isinstance(value, int) and 1 <= value <= 8 else None
+
+
+def _upright(picture: Image.Image, orientation: int | None) -> Image.Image:
+    return picture.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else picture
 
 
 def _profile(picture: Image.Image) -> ImageCms.ImageCmsProfile | None:
@@ -151,13 +190,13 @@ def _alpha(picture: Image.Image) -> Image.Image | None:
     return picture.convert("RGBA").getchannel("A")
 
 
-def _in_rgb(picture: Image.Image) -> Image.Image:
-    """Colours in sRGB, laid on white."""
+def _in_rgb(picture: Image.Image, background: str) -> Image.Image:
+    """Colours in sRGB, laid on the background."""
     alpha = _alpha(picture)
     colours = _in_srgb(_without_alpha(picture), _profile(picture))
     if alpha is None:
         return colours
-    paper = Image.new("RGB", colours.size, "white")
+    paper = Image.new("RGB", colours.size, background)
     paper.paste(colours, mask=alpha)
     return paper
 

@@ -22,8 +22,8 @@ _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"<html", "a web page"),
 )
 _BRANDS = {
-    b"avif": "an AVIF",
-    b"avis": "an AVIF",
+    b"avif": "AVIF",
+    b"avis": "AVIF",
     b"heic": "a HEIC",
     b"heix": "a HEIC",
     b"mif1": "a HEIC",
@@ -32,7 +32,7 @@ _BRANDS = {
 
 
 def kind_of(head: bytes) -> str:
-    """`JPEG`, `PNG`, `WEBP` or `BMP` for what can be decoded; else a phrase such as "a GIF" or "of an unknown kind"."""
+    """`JPEG`, `PNG`, `WEBP`, `AVIF` or `BMP` for what can be decoded; else a phrase such as "a GIF" or "of an unknown kind"."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     if head[4:8] == b"ftyp":

@@ -116,4 +116,4 @@ def test_the_activation_tag_is_always_first_and_once(
     ],
 )
 def test_a_tag_inside_a_sentence_is_noticed(caption: str, tag: str, inside: bool) -> None:
-    assert has_tag_in_sentence(caption, tag) is inside
+    assert has_tag_in_sentence(caption, tag, CaptionRules()) is inside

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.trainer.data import corpus
 from trainer.data.buckets import Bucket
@@ -38,9 +40,8 @@ def read(decoder: Decoder, tmp_path: Path) -> Read:
             files if files is not None else manifest(contents),
             lambda sha256, path: Path(path).write_bytes(blobs[sha256]) and None,
             tmp_path / "work",
-            subsets,
+            [replace(subset, activation_tag=tag) for subset in subsets],
             pictures,
-            tag,
             decoder,
             progress,
         )
@@ -76,12 +77,12 @@ def test_a_dataset_in_order_of_path_with_all_that_training_needs(read: Read) -> 
     cat, dog = reading.examples
     assert (cat.path, cat.caption, cat.subset, cat.bucket) == ("cats/1.PNG", "a cät", 1, Bucket(64, 64))
     assert (dog.path, dog.caption, dog.subset) == ("dogs/2.jpg", "a dog, lying", 0)
-    assert (dog.width, dog.height, dog.bucket, dog.resize, dog.crop) == (
+    assert (dog.width, dog.height, dog.bucket, dog.resize, dog.crops) == (
         300,
         200,
         Bucket(80, 48),
         (80, 53),
-        (0, 2, 80, 50),
+        ((0, 2, 80, 50),),
     )
     assert cat.file.read_bytes() == PICTURE
     assert cat.id == f"cats/1.PNG@{hashlib.sha256(PICTURE).hexdigest()}"
@@ -118,28 +119,37 @@ def test_every_problem_is_named_at_once(read: Read) -> None:
             "both.png": corpus.png(seed=3),
             "both.txt": b"one",
             "both.caption": b"other",
-            "tiny.png": corpus.png(7, 300),
+            "tiny.png": corpus.png(9, 70),
+            "dot.png": corpus.png(1, 1),
+            "dot.txt": b"x",
+            "line.png": corpus.encoded(Image.new("RGB", (30_000, 10))),
+            "line.txt": b"x",
             "tiny.txt": b"x",
             "long.png": corpus.png(seed=4),
             "long.txt": b"x" * 70_000,
         },
         subsets=[SubsetRules(), SubsetRules(path_prefix="dogs/")],
+        pictures=replace(RULES, bucket_step=16),
     )
     assert set(found) == {
         "Picture 'bomb.png' claims more than 64 million pixels; make it smaller or remove it.",
         "Picture 'cut.jpg' is truncated (its JPEG data ends early); upload it again from the original, or remove it.",
         "Picture 'empty.png' is empty (0 bytes); upload it again or remove it.",
         "Picture 'film.webp' is animated (3 frames); save one frame of it, or remove it.",
-        "Picture 'gif.png' is a GIF, not a JPEG, PNG, WebP or BMP picture; convert it or remove it.",
+        "Picture 'gif.png' is a GIF, not a JPEG, PNG, WebP, AVIF or BMP picture; convert it or remove it.",
         "1 file is a picture of a kind that is not read: 'phone.heic'. "
-        "Convert to JPEG, PNG, WebP or BMP, or remove what is not needed.",
+        "Convert to JPEG, PNG, WebP, AVIF or BMP, or remove what is not needed.",
         "1 picture has no caption: 'lone.png'. Put a .txt file of the same name beside each, or set "
         "dataset.subsets.captions.source to fixed or file_or_fixed, with a text.",
         "Caption file 'latin.txt' is not UTF-8 text (byte 0 is 0xe9); save it as UTF-8.",
         "Caption file 'windows.txt' is not UTF-8 text (it looks like UTF-16); save it as UTF-8.",
         "Picture 'both.png' has 2 captions that differ, 'both.caption' and 'both.txt'; keep one of them.",
-        "Picture 'tiny.png' is too small: 7×300 is smaller than one bucket step of 8 pixels; "
+        "Picture 'tiny.png' is too small: 9×70 is smaller than one bucket step of 16 pixels; "
         "use a larger one, remove it, or set dataset.upscale.",
+        "Picture 'dot.png' has 1×1 pixels, which cannot be learnt from: a side is shorter than 8 pixels; "
+        "use another one, or remove it.",
+        "Picture 'line.png' has 30000×10 pixels, which cannot be learnt from: one side is more than 20 times the other; "
+        "use another one, or remove it.",
         "Caption file 'long.txt' has 70000 bytes, more than 65536; it should hold one caption.",
         "Subset with path_prefix 'dogs/' has no picture that is not in a subset with a longer one; "
         "there are pictures in the top folder.",
@@ -169,7 +179,7 @@ def test_many_missing_captions_are_one_sentence(read: Read) -> None:
 )
 def test_no_picture_found_says_what_was_found(read: Read, contents: dict[str, bytes], what: str) -> None:
     assert any(
-        f"The dataset has no picture (.jpg, .png, .webp or .bmp): {what}; upload" in p for p in problems(read, contents)
+        f"The dataset has no picture (.jpg, .png, .webp, .avif or .bmp): {what}; upload" in p for p in problems(read, contents)
     )
 
 
@@ -218,7 +228,7 @@ def test_no_picture_found_says_what_was_found(read: Read, contents: dict[str, by
         (
             {"a.png": corpus.encoded(corpus.Image.new("RGBA", (64, 64)))},
             FIXED,
-            "1 picture is partly transparent and is laid on white",
+            "1 picture is partly transparent and is laid on #ffffff",
         ),
         (
             {"a.jpg": corpus.damaged_exif()},
@@ -327,7 +337,6 @@ def test_a_wrong_digest_is_named(decoder: Decoder, tmp_path: Path) -> None:
             tmp_path,
             FIXED,
             RULES,
-            "",
             decoder,
             lambda *_: None,
         )
@@ -342,10 +351,10 @@ def test_contents_already_there_are_used_again_if_they_are_sound(decoder: Decode
 
     files = manifest({"a.png": PICTURE, "b.png": PICTURE})
     for _ in range(2):
-        read_dataset(files, fetch, tmp_path, FIXED, RULES, "", decoder, lambda *_: None)
+        read_dataset(files, fetch, tmp_path, FIXED, RULES, decoder, lambda *_: None)
     assert len(fetched) == 1
     (tmp_path / files[0].sha256).write_bytes(PICTURE[:100])
-    read_dataset(files, fetch, tmp_path, FIXED, RULES, "", decoder, lambda *_: None)
+    read_dataset(files, fetch, tmp_path, FIXED, RULES, decoder, lambda *_: None)
     assert len(fetched) == 2
 
 
@@ -354,7 +363,7 @@ def test_a_store_that_fails_is_not_a_fault_of_the_dataset(decoder: Decoder, tmp_
         raise StorageFailed("The store is away.")
 
     with pytest.raises(StorageFailed):
-        read_dataset(manifest({"a.png": PICTURE}), fetch, tmp_path, FIXED, RULES, "", decoder, lambda *_: None)
+        read_dataset(manifest({"a.png": PICTURE}), fetch, tmp_path, FIXED, RULES, decoder, lambda *_: None)
 
 
 def test_a_bucket_step_above_the_resolution(read: Read) -> None:

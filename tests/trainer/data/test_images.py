@@ -170,7 +170,7 @@ def test_phone_pictures_with_a_second_picture_inside(decoder: Decoder, saved: Sa
         (corpus.encoded(corpus.noise(99, 99), "BMP")[:9000], "is truncated (its BMP data ends early)"),
         (corpus.encoded(corpus.noise(99, 99), "WEBP")[:900], "is damaged WEBP"),
         (corpus.damaged_png(), "is damaged PNG"),
-        (corpus.animated("GIF"), "is a GIF, not a JPEG, PNG, WebP or BMP picture; convert it"),
+        (corpus.animated("GIF"), "is a GIF, not a JPEG, PNG, WebP, AVIF or BMP picture; convert it"),
         (corpus.animated("PNG"), "is animated (3 frames)"),
         (corpus.animated("WEBP"), "is animated (3 frames)"),
         (corpus.encoded(corpus.noise(8, 8), "TIFF"), "is a TIFF, not"),
