@@ -51,6 +51,18 @@ _ROWS: Mapping[tuple[str, v1.AdapterType.ValueType], AdapterPreset] = {
     ("sd15", LOKR):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 1e-4, 1000),
     # LyCORIS' configurations: a high rank, alpha up to it, and more steps, for each trains one rank alone.
     ("sd15", DYLORA): AdapterPreset(64,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1500),
+    # As of sd15, whose UNet has the same layers; nobody documents others.
+    ("sd2", LORA):    AdapterPreset(16,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1000),
+    ("sd2", LOCON):   AdapterPreset(16,   0.5,   0.5,   _ALL,           1e-4, 5e-5, 1000),
+    ("sd2", LOHA):    AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-4, 1000),
+    ("sd2", LOKR):    AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 1e-4, 1000),
+    ("sd2", DYLORA):  AdapterPreset(64,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1500),
+    # kohya's documentation: 32/16 at 1e-4, text encoders frozen or at a tenth of it; 1,500 steps and more for a character.
+    ("sdxl", LORA):   AdapterPreset(32,   0.5,   0.5,   _ATTENTION_MLP, 1e-4, 1e-5, 1500),
+    ("sdxl", LOCON):  AdapterPreset(16,   0.5,   0.5,   _ALL,           1e-4, 1e-5, 1500),
+    ("sdxl", LOHA):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-5, 1500),
+    ("sdxl", LOKR):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-5, 1500),
+    ("sdxl", DYLORA): AdapterPreset(64,   0.5,   0.5,   _ATTENTION_MLP, 1e-4, 1e-5, 2000),
 }
 # fmt: on
 

@@ -71,6 +71,7 @@ _CAPTION = Text(1000)
 BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
     v1.TrainingSpec: {
         "display_name": Text(200),
+        "clip_skip": Range(1, 12),
     },
     v1.ComputeNeeds: {
         "gpus": Range(0, 16),

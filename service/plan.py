@@ -35,7 +35,7 @@ def _of_rank(spec: v1.TrainingSpec) -> Iterator[str]:
 
 
 def _of_rates(spec: v1.TrainingSpec) -> Iterator[str]:
-    networks = {"unet": spec.unet, "text_encoder": spec.text_encoder}
+    networks = {"unet": spec.unet, "text_encoder": spec.text_encoder, "text_encoder_2": spec.text_encoder_2}
     rates = {name: network.learning_rate for name, network in networks.items() if network.train}
     rates |= {f"adapter.rules[{place}]": rule.learning_rate for place, rule in enumerate(spec.adapter.rules)}
     for name, rate in rates.items():

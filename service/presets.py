@@ -13,9 +13,13 @@ from service import adapter_presets
 from service.adapter_presets import CONVERTED_RANK, FAMILIES, AdapterPreset
 from service.compute_classes import LOCAL
 from service.defaults import choose, default
+from service.family_validation import PREDICTIONS, has_second_text_encoder, usual_clip_skip
 
 SMALL = 128
 """Side in pixels up to which the row for small pictures holds."""
+
+LARGE = 1024
+"""Side in pixels from which the row for large pictures holds."""
 
 DAY_SECONDS = 24 * 60 * 60
 
@@ -34,6 +38,7 @@ class PicturePreset:
 #                       batch  gamma  dropout  guidance
 _SMALL = PicturePreset( 8,     0.0,   0.05,    3.0)
 _USUAL = PicturePreset( 4,     5.0,   0.05,    7.5)
+_LARGE = PicturePreset( 2,     5.0,   0.05,    5.0)
 # fmt: on
 
 
@@ -75,11 +80,11 @@ def resolve(
     default(spec.dataset, "resolution", default_resolution(base))
     choose(spec.adapter, "type", adapter_presets.type_of(spec.adapter, initial))
     of_adapter = adapter_preset_for(base, spec.adapter, initial)
-    of_pictures = _SMALL if spec.dataset.resolution <= SMALL else _USUAL
+    of_pictures = picture_preset(spec.dataset.resolution)
     _resolve_concept(spec.concept)
     _resolve_dataset(spec.dataset, of_pictures)
     adapter_presets.resolve_adapter(spec.adapter, of_adapter, initial)
-    _resolve_networks(spec, of_adapter)
+    _resolve_networks(spec, of_adapter, base)
     _resolve_optimization(spec.optimization, of_adapter.steps, of_pictures.batch_size, seed)
     choose(spec.loss, "type", v1.LOSS_TYPE_MSE)
     default(spec.loss, "min_snr_gamma", of_pictures.min_snr_gamma)
@@ -125,11 +130,25 @@ def _resolve_dataset(dataset: v1.DatasetSpec, preset: PicturePreset) -> None:
         default(captions, "caption_dropout", 0.0 if fixed else preset.caption_dropout)
 
 
-def _resolve_networks(spec: v1.TrainingSpec, preset: AdapterPreset) -> None:
+def picture_preset(resolution: int) -> PicturePreset:
+    """The row for pictures of this side, in pixels."""
+    if resolution <= SMALL:
+        return _SMALL
+    return _LARGE if resolution >= LARGE else _USUAL
+
+
+def _resolve_networks(spec: v1.TrainingSpec, preset: AdapterPreset, base: v1.BaseModel) -> None:
     default(spec.unet, "train", True)
     default(spec.unet, "learning_rate", preset.unet_rate)
     default(spec.text_encoder, "train", False)
     default(spec.text_encoder, "learning_rate", preset.text_encoder_rate)
+    if has_second_text_encoder(base.family):
+        default(spec.text_encoder_2, "train", False)
+        default(spec.text_encoder_2, "learning_rate", preset.text_encoder_rate)
+    default(spec, "clip_skip", usual_clip_skip(base.family))
+    choose(spec.loss, "prediction_type", PREDICTIONS.get(base.prediction_type, v1.PREDICTION_TYPE_UNSPECIFIED))
+    if base.zero_terminal_snr:
+        default(spec, "zero_terminal_snr", True)
 
 
 def _resolve_optimization(optimization: v1.OptimizationSpec, steps: int, batch_size: int, seed: int) -> None:

@@ -16,6 +16,7 @@ from service.bounds import violations_of_bounds
 from service.compute_choice import violations_of_compute
 from service.compute_classes import LOCAL_MODE, ComputeClasses
 from service.errors import Violation
+from service.family_validation import violations_of_family
 
 _LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
 _LONGEST_REQUEST_ID = 200
@@ -41,6 +42,7 @@ def violations(
         *_of_concept(spec.concept, f"{path}.concept"),
         *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
         *_of_networks(spec, path),
+        *(violations_of_family(spec, base, path) if base is not None else ()),
         *_of_length(spec, preset.steps, path),
         *_of_previews(spec, path),
         *_of_running(spec, path),
@@ -160,10 +162,8 @@ def _of_prior(concept: v1.ConceptSpec, field: str) -> Iterator[Violation]:
 
 def _of_networks(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
     unet_trained = spec.unet.train or not spec.unet.HasField("train")
-    if not unet_trained and not spec.text_encoder.train:
-        text = (
-            f"{path}.unet.train is false and {path}.text_encoder.train is too, so nothing is trained; set one to true."
-        )
+    if not (unet_trained or spec.text_encoder.train or spec.text_encoder_2.train):
+        text = f"{path}.unet.train is false and no text encoder is trained, so nothing is; set one to true."
         yield Violation(f"{path}.unet.train", text, "CONFLICT")
 
 

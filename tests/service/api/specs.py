@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from loramill import v1
 from service.validation import violations
 
-BASE = v1.BaseModel(name="baseModels/shapes", family="sd15", resolution=64)
+BASE = v1.BaseModel(name="baseModels/shapes", family="sd15", resolution=64, prediction_type="epsilon")
 DATASET = v1.Dataset(name="datasets/0000000000000000", state=v1.DATASET_STATE_FINALIZED, digest="d")
 
 

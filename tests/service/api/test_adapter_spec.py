@@ -170,6 +170,8 @@ LOKRS = {"LokrSpec.factor", "LokrSpec.full_matrix", "LokrSpec.decompose_both"}
 RANKS = {"AdapterSpec.rank", "AdapterSpec.alpha", "AdapterSpec.conv_rank", "AdapterSpec.conv_alpha"}
 OPEN_FOR_THE_TRAINER = {"OptimizationSpec.precision", "OptimizationSpec.epochs"}
 EITHER = {"ComputeNeeds.spot"}
+OF_OTHER_FAMILIES = {"TargetSpec.train", "TargetSpec.learning_rate", "TrainingSpec.zero_terminal_snr"}
+"""The second text encoder's, and what a base without a schedule of that kind leaves open."""
 LACKS = {
     LORA: {"AdapterSpec.tucker"} | LOKRS | DYLORAS,
     LOCON: LOKRS | DYLORAS,
@@ -185,7 +187,7 @@ def test_nothing_is_left_open_but_what_the_type_lacks_and_only_the_trainer_can_k
 ) -> None:
     full = spec_of(adapter__type=type_, adapter__targets=ALL, concept__class_words="dog")
     done = presets.resolve(full, BASE, seed=5)
-    assert unset(done) == OPEN_FOR_THE_TRAINER | EITHER | LACKS[type_]
+    assert unset(done) == OPEN_FOR_THE_TRAINER | EITHER | OF_OTHER_FAMILIES | LACKS[type_]
     assert found(done) == {}
     assert presets.resolve(done, BASE, seed=6) == done
 

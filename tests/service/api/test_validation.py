@@ -223,9 +223,9 @@ def test_two_subsets_of_the_same_files_are_refused() -> None:
 def test_what_the_spec_names_must_be_there_and_usable() -> None:
     missing = {violation.field: violation.reason for violation in violations(valid(), None, None)}
     assert missing == {"spec.base_model": "RESOURCE_NOT_FOUND", "spec.dataset.dataset": "RESOURCE_NOT_FOUND"}
-    sdxl = v1.BaseModel(name=BASE.name, family="sdxl", resolution=1024)
+    flux = v1.BaseModel(name=BASE.name, family="flux", resolution=1024)
     still_open = v1.Dataset(name=DATASET.name, state=v1.DATASET_STATE_OPEN)
-    unusable = {violation.field: violation.reason for violation in violations(valid(), sdxl, still_open)}
+    unusable = {violation.field: violation.reason for violation in violations(valid(), flux, still_open)}
     assert unusable == {"spec.base_model": "NOT_SUPPORTED", "spec.dataset.dataset": "NOT_FINALIZED"}
 
 
