@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,21 +11,35 @@ from torch import Tensor
 from trainer.cache import Cache
 from trainer.families.base import Base, Conditioning
 from trainer.families.text import Encoded, TextEncoder, detached_copy, stacked
+from trainer.tensor_file import TensorFile
+
+ON_DEVICE = 256 << 20
+"""Bytes of embeddings that stay on the device; those beyond wait on the local disk (SD1.5: about a thousand captions fit)."""
 
 
 class Words:
     """Conditionings of captions, on the device.
 
     What a frozen encoder makes of a caption is made once, of it alone, so that its numbers do not depend on its neighbours.
-    `digests` are of each encoder's own files, by name; `trained` are the names of those that are trained.
+    `digests` are of each encoder's own files, by name; `trained` are the names of those that are trained. What does not
+    fit ON_DEVICE lies in a file in the folder `work`.
     """
 
     def __init__(
-        self, base: Base, cache: Cache, *, digests: Mapping[str, str], fingerprint: str, trained: Collection[str]
+        self,
+        base: Base,
+        cache: Cache,
+        *,
+        digests: Mapping[str, str],
+        fingerprint: str,
+        trained: Collection[str],
+        work: Path | None = None,
     ) -> None:
         self._base, self._cache, self._trained = base, cache, trained
         self._digests, self._fingerprint = digests, fingerprint
-        self._known: dict[tuple[str, str], dict[str, Tensor]] = {}
+        self._on_disk: TensorFile[tuple[str, str]] = TensorFile(work)
+        self._on_device: dict[tuple[str, str], dict[str, Tensor]] = {}
+        self._bytes_on_device = 0
 
     def prepare(
         self, captions: Iterable[str], of_the_base: Iterable[str], progress: Callable[[int, int], None]
@@ -34,15 +49,26 @@ class Words:
         Those `of_the_base` will be asked for as the base alone says them, though encoders are trained.
         """
         prior = set(of_the_base)
-        wanted = [
-            (encoder, caption)
+        wanted = {
+            self._key(encoder, caption): (encoder, caption)
             for encoder in self._base.text_encoders
             for caption in sorted(prior if encoder.name in self._trained else prior | set(captions))
-        ]
-        for done, (encoder, caption) in enumerate(wanted):
-            progress(done, len(wanted))
-            self._frozen(encoder, caption)
-        progress(len(wanted), len(wanted))
+        }
+        done, missing = 0, []
+        for key, value in self._cache.get_all(wanted):
+            if value is None:
+                missing.append(key)
+            else:
+                self._keep(*wanted[key], value)
+                done += 1
+        progress(done, len(wanted))  # from here on the pace is that of encoding
+        with self._cache.writing() as writer:
+            for key in missing:
+                value = self._encoded(*wanted[key])
+                writer.put(key, value)
+                self._keep(*wanted[key], value)
+                done += 1
+                progress(done, len(wanted))
 
     def of(self, captions: Sequence[str]) -> Conditioning:
         """Of these captions; differentiable where a text encoder is trained."""
@@ -60,19 +86,32 @@ class Words:
     def _stacked(self, encoder: TextEncoder, captions: Sequence[str]) -> Encoded:
         return stacked([self._frozen(encoder, caption) for caption in captions])
 
-    @torch.no_grad()
     def _frozen(self, encoder: TextEncoder, caption: str) -> dict[str, Tensor]:
-        if (encoder.name, caption) not in self._known:
-            key = self._cache.key(
-                "words",
-                caption=caption,
-                encoder=self._digests[encoder.name],
-                recipe=encoder.recipe,
-                fingerprint=self._fingerprint,
-            )
-            value = self._cache.get(key)
-            if value is None:
-                value = detached_copy(encoder.encode([caption]), 0)
-                self._cache.put(key, value)
-            self._known[encoder.name, caption] = {name: value[name].to(self._base.device) for name in value}
-        return self._known[encoder.name, caption]
+        what = encoder.name, caption
+        if what not in self._on_disk and what not in self._on_device:
+            self._keep(encoder, caption, self._encoded(encoder, caption))
+        if what in self._on_device:
+            return self._on_device[what]
+        return {name: tensor.to(self._base.device) for name, tensor in self._on_disk[what].items()}
+
+    def _keep(self, encoder: TextEncoder, caption: str, value: Mapping[str, Tensor]) -> None:
+        size = sum(tensor.nbytes for tensor in value.values())
+        if self._bytes_on_device + size > ON_DEVICE:
+            self._on_disk[encoder.name, caption] = value
+            return
+        self._bytes_on_device += size
+        self._on_device[encoder.name, caption] = {name: value[name].to(self._base.device) for name in value}
+
+    @torch.no_grad()
+    def _encoded(self, encoder: TextEncoder, caption: str) -> dict[str, Tensor]:
+        return detached_copy(encoder.encode([caption]), 0)
+
+    def _key(self, encoder: TextEncoder, caption: str) -> str:
+        """The key of a caption's embedding, over all that it depends on."""
+        return self._cache.key(
+            "words",
+            caption=caption,
+            encoder=self._digests[encoder.name],
+            recipe=encoder.recipe,
+            fingerprint=self._fingerprint,
+        )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 
@@ -21,8 +23,32 @@ from store import ObjectStore, StoreError
 from store.records import put_status_record, read_record
 from trainer.logs import LogLines
 from trainer.record import now
+from trainer.report.text import duration, figure
 
 log = structlog.get_logger()
+
+
+PACE_SECONDS = 2.0
+"""After so long a pace means something."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a part of the work goes, since it was first told of."""
+
+    what: str
+    first: int
+    """Of it done at the beginning."""
+    began: float
+    """Seconds, by the clock that `told` is given."""
+
+    def told(self, done: int, total: int, now: float) -> str:
+        """Pace and remaining time for people, such as ", 3.1 a second, 9 s left"; empty while unknown, and at the end."""
+        seconds = now - self.began
+        if seconds < PACE_SECONDS or not self.first < done < total:
+            return ""
+        rate = (done - self.first) / seconds
+        return f", {figure(rate, 2)} a second, {duration((total - done) / rate)} left"
 
 
 class Reporter:
@@ -39,6 +65,7 @@ class Reporter:
         self._chunks = {"metrics": self._next_number("metrics/"), "logs": self._next_number("logs/")}
         self._thread = threading.Thread(target=self._write_until_stopped, name="reporter", daemon=True)
         self._bar = _Bar() if sys.stderr.isatty() else None
+        self._pace: Pace | None = None
 
     def _next_number(self, prefix: str) -> int:
         """After what a killed process of this run has written."""
@@ -85,11 +112,14 @@ class Reporter:
             self._bar.say(message)
 
     def count(self, what: str, done: int, total: int) -> None:
-        """How far a part of the work has come, such as "encoding pictures 12/40"."""
+        """How far a part of the work has come, such as "encoding pictures 12/40, 3.1 a second, 9 s left"."""
+        if self._pace is None or self._pace.what != what or done < self._pace.first:
+            self._pace = Pace(what, done, time.monotonic())
+        message = f"{what} {done}/{total}{self._pace.told(done, total, time.monotonic())}"
         with self._lock:
-            self._progress.message = f"{what} {done}/{total}"
+            self._progress.message = message
         if self._bar is not None:
-            self._bar.say(f"{what} {done}/{total}")
+            self._bar.say(message)
 
     def length(self, step: int, steps: int, trained_seconds: float) -> None:
         """Where training starts and ends."""

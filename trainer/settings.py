@@ -15,6 +15,10 @@ class TrainerSettings(BaseSettings):
 
     work_dir: Path | None = Field(None, description="Scratch folder for downloads; a temporary one if unset.")
     bases: Path | None = Field(None, description="Folder of base models on this node, by digest; none if unset.")
+    caches: Path | None = Field(
+        None, description="Folder of latents and embeddings on this machine, kept between jobs; none if unset."
+    )
+    caches_gib: float = Field(20.0, gt=0, description="GiB to which that folder is brought down when a run begins.")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of Prometheus metrics; none if unset.")
     metrics_address: str = Field("127.0.0.1", description="Address of Prometheus metrics.")
     device: str | None = Field(None, description="torch device; the first GPU if there is one, else the CPU.")
