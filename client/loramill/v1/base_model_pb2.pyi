@@ -131,6 +131,7 @@ class BaseModel(_message.Message):
     LAST_IMPORT_FIELD_NUMBER: _builtins.int
     VAE_SOURCE_URI_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
     ZERO_TERMINAL_SNR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `baseModels/<id>`; the id is 1 to 63 lower-case letters, digits and `-`."""
@@ -158,6 +159,8 @@ class BaseModel(_message.Message):
     """Whether it can be trained on. Output only."""
     vae_source_uri: _builtins.str
     """Where the VAE in it was imported from, as in `source_uri`; empty where it is the source's own. Output only."""
+    variant: _builtins.str
+    """As it was imported with: `fp16`, or empty. Output only."""
     zero_terminal_snr: _builtins.bool
     """Whether its noise schedule ends in pure noise, as said in the same places. Output only."""
     @_builtins.property
@@ -190,11 +193,12 @@ class BaseModel(_message.Message):
         last_import: Global___BaseModelImport | None = ...,
         vae_source_uri: _builtins.str = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        variant: _builtins.str = ...,
         zero_terminal_snr: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_import", b"last_import"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "family", b"family", "last_import", b"last_import", "license", b"license", "name", b"name", "notes", b"notes", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "state", b"state", "vae_source_uri", b"vae_source_uri", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "family", b"family", "last_import", b"last_import", "license", b"license", "name", b"name", "notes", b"notes", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "state", b"state", "vae_source_uri", b"vae_source_uri", "variant", b"variant", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
