@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,23 @@ from service.adapter_uploads import AdapterUploads
 from service.adapters import Adapters
 from service.audit import Audit
 from service.auth.refusals import Refusals
+from service.base_imports import BaseImports
 from service.bases import SHAPES_ID, Bases
+from service.caption_tokens import CaptionTokens
 from service.collecting import CollectorCounts, collecting
+from service.dataset_imports import DatasetImports
 from service.datasets import Datasets
 from service.direct_uploads import DirectUploads
-from service.errors import InvalidRequest, ResourceExists
+from service.import_launchers import allowed_imports, import_launcher, import_threads
+from service.import_states import ImportStates
+from service.import_threads import ImportThreads
+from service.importing.problems import ImportFailed
 from service.interceptors import answered, identified, measured, named
 from service.jobs import Jobs
-from service.metrics import JobsByState, ReconcilerCounts, RpcMetrics
+from service.metrics import RpcMetrics
 from service.platforms import Platform
 from service.reconciler import Reconciler, ReconcilerSettings
+from service.reconciler_counts import ReconcilerCounts
 from service.run_logs import RunLogs
 from service.servers import Following, Servicers, grpc_server, metrics_page
 from service.servicers.adapter import AdapterServicer
@@ -56,6 +62,7 @@ class Service:
 @dataclass(frozen=True)
 class _Parts:
     bases: Bases
+    imports: ImportThreads
     jobs: Jobs
     reconciler: Reconciler
     following: Following
@@ -67,10 +74,9 @@ class _Parts:
 async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Service]:
     """Serves until it is left: then calls end within the grace time, and trainers go on. Raises Unusable."""
     async with AsyncExitStack() as stack:
-        registry = CollectorRegistry()
+        registry = platform.registry
         parts = _parts(settings, platform, registry)
         await asyncio.to_thread(_import_shapes, parts.bases, settings.builtin_shapes)
-        JobsByState(lambda: _count(parts.jobs, platform.tenants), registry)
         metrics_port = stack.enter_context(metrics_page(registry, platform.host, settings.metrics_port))
         port = await stack.enter_async_context(
             grpc_server(
@@ -85,6 +91,7 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
         )
         reconciling = await stack.enter_async_context(_reconciling(parts.reconciler, platform))
         await stack.enter_async_context(parts.collecting)
+        stack.enter_context(parts.imports.running())
         yield Service(f"{platform.host}:{port}", metrics_port, platform.store, reconciling)
 
 
@@ -104,7 +111,10 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     )
     audit = Audit(store)
     datasets = Datasets(store, audit)
-    bases = Bases(store, audit, settings.import_root, platform.staging)
+    threads = import_threads(platform, settings.data / "imports")
+    launcher = import_launcher(platform, threads)
+    bases = Bases(store, ImportStates(store, launcher))
+    imports = BaseImports(store, bases, launcher, audit, allowed_imports(platform), mixed=platform.import_jobs is None)
     jobs = Jobs(store, executor, reconciler.queue_position, audit)
     adapters = Adapters(store, audit)
 
@@ -119,17 +129,18 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
         DatasetServicer(
             datasets,
             Uploads(datasets, platform.staging, settings.upload_limit),
+            DatasetImports(datasets, settings.dataset_root, platform.staging, settings.upload_limit),
             DirectUploads(datasets, platform.direct, settings.upload_limit) if platform.direct is not None else None,
         ),
         AdapterServicer(
             adapters, AdapterUploads(store, audit, platform.staging, settings.adapter_limit), platform.direct
         ),
-        BaseModelServicer(bases),
+        BaseModelServicer(bases, imports, CaptionTokens(bases)),
     )
     collector = collecting(
         store, jobs, datasets, adapters, platform.retention, CollectorCounts(registry), platform.leads
     )
-    return _Parts(bases, jobs, reconciler, following, servicers, collector)
+    return _Parts(bases, threads, jobs, reconciler, following, servicers, collector)
 
 
 def _import_shapes(bases: Bases, folder: Path) -> None:
@@ -139,15 +150,10 @@ def _import_shapes(bases: Bases, folder: Path) -> None:
         return
     try:
         model = bases.import_shapes(folder)
-    except (InvalidRequest, ResourceExists) as error:
-        log.warning("the base model that comes with Loramill was not imported", base=SHAPES_ID, problem=error.message)
+    except ImportFailed as error:
+        log.warning("the base model that comes with Loramill was not imported", base=SHAPES_ID, problem=str(error))
         return
     log.info("base model ready", base=model.name, digest=model.digest)
-
-
-def _count(jobs: Jobs, tenants: tuple[str, ...]) -> Mapping[str, int]:
-    """Jobs of all tenants by state."""
-    return sum((Counter(jobs.count_by_state(tenant)) for tenant in tenants), Counter[str]())
 
 
 @asynccontextmanager

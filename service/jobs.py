@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -136,14 +135,6 @@ class Jobs:
             tombstone = v1.Tombstone(create_time=to_timestamp(self.clock()), adapters_deleted=delete_adapters)
             put_record(self.store, job_keys.tombstone, tombstone)
         self._remove(caller.tenant, job, facts, with_adapters=delete_adapters or tombstone.adapters_deleted)
-
-    def count_by_state(self, tenant: str) -> Mapping[str, int]:
-        """Jobs by state, without its prefix: ended ones from the index, living ones read."""
-        ended = dict(indexes.ended_jobs(self.store, tenant))
-        living = [job for job in indexes.active_jobs(self.store, tenant) if job not in ended]
-        states = [*ended.values(), *(job.state for job in self._read(tenant, living))]
-        names = (v1.TrainingJobState.Name(state).removeprefix("TRAINING_JOB_STATE_") for state in states)
-        return Counter(names)
 
     def _view(self, facts: JobFacts) -> v1.TrainingJob:
         try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import stamina
 import urllib3
@@ -93,8 +94,19 @@ class Patience:
 ONCE = Patience(attempts=1)
 
 
+class RequestObserver(Protocol):
+    """Called from many threads."""
+
+    def answered(self, verb: str, resource: str, answer: str, seconds: float) -> None:
+        """Once each attempt; `answer` is an HTTP status, or `none`."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Request:
+    verb: str
+    """As rights name it."""
+    resource: str
     method: str = "GET"
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -106,7 +118,9 @@ class _Request:
         return f"{self.method} {self.path}"
 
 
-def api_at(kubeconfig: Path | None = None, patience: Patience | None = None) -> KubernetesApi:
+def api_at(
+    kubeconfig: Path | None = None, patience: Patience | None = None, observer: RequestObserver | None = None
+) -> KubernetesApi:
     """The API server that a kubeconfig names; without one that of the cluster in which this process runs as a pod.
 
     Outside of a cluster the user's own kubeconfig is taken. Raises KubernetesError if there is nothing that can be used.
@@ -124,33 +138,54 @@ def api_at(kubeconfig: Path | None = None, patience: Patience | None = None) -> 
     configuration.retries = False  # of every repetition this module has to know
     configuration.connection_pool_maxsize = _CONNECTIONS
     configuration.keep_alive = True
-    return KubernetesApi(ApiClient(configuration), patience)
+    return KubernetesApi(ApiClient(configuration), patience, observer)
 
 
 class KubernetesApi:
     """Safe to use from many threads. Every method may raise KubernetesError."""
 
-    def __init__(self, client: ApiClient, patience: Patience | None = None) -> None:
+    def __init__(
+        self, client: ApiClient, patience: Patience | None = None, observer: RequestObserver | None = None
+    ) -> None:
         self._client = client
+        self._observer = observer
         self._patience = patience or Patience()
         self._budget = RetryBudget()
 
     def get(self, resource: Resource, namespace: str, name: str, patience: Patience | None = None) -> Object:
-        return self._ask(_Request(path=resource.path(namespace, name)), patience)
+        path = resource.path(namespace, name)
+        return self._ask(_Request(verb="get", resource=resource.plural, path=path), patience)
 
     def create(self, resource: Resource, namespace: str, body: Object, patience: Patience | None = None) -> Object:
         """Raises AlreadyExists, also where an unanswered attempt of this very call was carried out."""
-        return self._ask(_Request(method="POST", path=resource.path(namespace), query=_STRICT, body=body), patience)
+        request = _Request(
+            verb="create",
+            resource=resource.plural,
+            method="POST",
+            path=resource.path(namespace),
+            query=_STRICT,
+            body=body,
+        )
+        return self._ask(request, patience)
 
     def replace(self, resource: Resource, namespace: str, body: Object, patience: Patience | None = None) -> Object:
         """The body carries name and resourceVersion. Raises Conflict if the object has changed since."""
         path = resource.path(namespace, body["metadata"]["name"])
-        return self._ask(_Request(method="PUT", path=path, query=_STRICT, body=body), patience)
+        request = _Request(verb="update", resource=resource.plural, method="PUT", path=path, query=_STRICT, body=body)
+        return self._ask(request, patience)
 
     def patch(self, resource: Resource, namespace: str, name: str, body: Object) -> Object:
         """A merge patch (RFC 7386)."""
-        path = resource.path(namespace, name)
-        return self._ask(_Request(method="PATCH", path=path, query=_STRICT, body=body, content_type=_MERGE_PATCH))
+        request = _Request(
+            verb="patch",
+            resource=resource.plural,
+            method="PATCH",
+            path=resource.path(namespace, name),
+            query=_STRICT,
+            body=body,
+            content_type=_MERGE_PATCH,
+        )
+        return self._ask(request)
 
     def delete(
         self,
@@ -170,7 +205,8 @@ class KubernetesApi:
         body["propagationPolicy"] = "Foreground" if foreground else "Background"
         if at_once:
             body["gracePeriodSeconds"] = 0
-        return self._ask(_Request(method="DELETE", path=resource.path(namespace, name), body=body))
+        path = resource.path(namespace, name)
+        return self._ask(_Request(verb="delete", resource=resource.plural, method="DELETE", path=path, body=body))
 
     def list(self, resource: Resource, namespace: str, selector: str = "", *, metadata_only: bool = False) -> Listing:
         """All objects with these labels, page by page. Raises Gone where a page's snapshot is no longer kept: ask again."""
@@ -178,7 +214,8 @@ class KubernetesApi:
         query = {"labelSelector": selector, "limit": str(_PAGE)}
         accept = _METADATA_LIST if metadata_only else _JSON
         while True:
-            page = self._ask(_Request(path=resource.path(namespace), query=query, accept=accept))
+            path = resource.path(namespace)
+            page = self._ask(_Request(verb="list", resource=resource.plural, path=path, query=query, accept=accept))
             items += page.get("items") or ()
             following = page["metadata"].get("continue", "")
             if not following:
@@ -196,7 +233,13 @@ class KubernetesApi:
             "resourceVersion": version,
             "timeoutSeconds": str(round(_WATCH_S * random.uniform(1, 1.5))),
         }
-        request = _Request(path=resource.path(namespace), query=query, accept=_METADATA if metadata_only else _JSON)
+        request = _Request(
+            verb="watch",
+            resource=resource.plural,
+            path=resource.path(namespace),
+            query=query,
+            accept=_METADATA if metadata_only else _JSON,
+        )
         return WatchStream(f"{request}?watch", self._open(request, _WATCH_SILENCE_S).response)
 
     def read_log(self, namespace: str, pod: str, container: str, offset: int, limit: int) -> bytes:
@@ -205,7 +248,8 @@ class KubernetesApi:
         Raises Refused while the container has not begun, Unavailable where its node does not answer. Not repeated.
         """
         query = {"container": container, "limitBytes": str(offset + limit)}
-        request = _Request(path=PODS.path(namespace, pod) + "/log", query=query, accept="*/*")
+        path = PODS.path(namespace, pod) + "/log"
+        request = _Request(verb="get", resource="pods/log", path=path, query=query, accept="*/*")
         return self._read(request, self._patience.answer_s)[offset:]
 
     def _ask(self, request: _Request, patience: Patience | None = None) -> Object:
@@ -243,10 +287,15 @@ class KubernetesApi:
             body=request.body,
             auth_settings=["BearerToken"],
         )
+        began, answer = time.perf_counter(), "none"
         try:
             response = self._client.call_api(*arguments, _request_timeout=(_CONNECT_S, answer_s))
+            answer = str(response.status)
         except (urllib3.exceptions.HTTPError, ApiException, OSError) as error:
             raise _unanswered(request, error) from error
+        finally:
+            if self._observer is not None:
+                self._observer.answered(request.verb, request.resource, answer, time.perf_counter() - began)
         if not 200 <= response.status < 300:
             raise error_of(str(request), response.status, _body(request, response), response.getheader("Retry-After"))
         return response

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from store.object_store import ObjectStore
 
 
-def note_starts(store: ObjectStore, facts: JobFacts) -> None:
-    """Of each launch whose trainer was seen to run."""
+def note_starts(store: ObjectStore, facts: JobFacts) -> list[tuple[v1.Assignment, v1.LaunchStart]]:
+    """Of each launch whose trainer was seen to run; those that were noted here and now."""
+    noted = []
     keys = TenantKeys(facts.tenant).job(facts.job)
     for launch in facts.launches:
         execution = launch.execution
@@ -31,7 +32,9 @@ def note_starts(store: ObjectStore, facts: JobFacts) -> None:
         start = v1.LaunchStart(schema_version=1, started_time=to_timestamp(execution.started_time), node=execution.node)
         if execution.scheduled_time is not None:
             start.scheduled_time.CopyFrom(to_timestamp(execution.scheduled_time))
-        put_record(store, keys.start(launch.number), start)
+        if put_record(store, keys.start(launch.number), start):
+            noted.append((launch.assignment, start))
+    return noted
 
 
 def note_end(store: ObjectStore, facts: JobFacts, now: datetime, watched_since: datetime) -> None:

@@ -1,30 +1,24 @@
-"""What the service measures, in a registry of its own, and the page that Prometheus reads.
+"""What the service measures of its calls, in a registry of its own, and the page that Prometheus reads.
 
-Labels are closed sets: methods, codes and states; never ids or names.
+Labels are closed sets: methods, codes, states, and the operator's own names of tenants and compute classes; never ids or what
+a caller wrote.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
-from loramill import v1
-from store.object_store import StoreError
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, start_http_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from wsgiref.simple_server import WSGIServer
 
-log = structlog.get_logger(__name__)
+# Each counter and histogram would be told twice, once as the time at which it was made, which nobody asks for.
+disable_created_metrics()
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+"""Of what is done at once."""
 
 
 class RpcMetrics:
@@ -33,7 +27,7 @@ class RpcMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._calls = Counter("loramill_rpc", "Calls that have ended.", ["method", "code"], registry=registry)
         self._seconds = Histogram(
-            "loramill_rpc_seconds", "Duration of calls, in seconds.", ["method"], buckets=_SECONDS, registry=registry
+            "loramill_rpc_seconds", "Duration of calls.", ["method"], buckets=SECONDS, registry=registry
         )
 
     def observe(self, method: str, code: str, seconds: float) -> None:
@@ -41,66 +35,50 @@ class RpcMetrics:
         self._seconds.labels(method).observe(seconds)
 
 
-class ReconcilerCounts:
-    """What the reconciler has to count; see ReconcilerMetrics."""
+class StoreMetrics:
+    """Requests of the object store, each attempt of its own."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        ended, launches = "Jobs whose outcome this service recorded.", "Launches that this service recorded."
-        self._ended = Counter("loramill_jobs_ended", ended, ["state", "reason"], registry=registry)
-        self._launches = Counter("loramill_launches", launches, ["kind"], registry=registry)
-        self._seconds = Histogram(
-            "loramill_reconcile_seconds",
-            "Duration of one turn of a job, in seconds.",
-            buckets=_SECONDS,
+        self._requests = Counter(
+            "loramill_store_requests",
+            "Requests of the object store, by its answer: a status, or none.",
+            ["operation", "answer"],
             registry=registry,
         )
-        self._failed = Counter("loramill_reconcile_failures", "Turns that ended in an error.", registry=registry)
-        self._waiting = Gauge("loramill_queue_waiting", "Jobs that wait for a place.", registry=registry)
-        self._under_way = Gauge("loramill_queue_under_way", "Jobs that hold a place.", registry=registry)
+        self._seconds = Histogram(
+            "loramill_store_request_seconds",
+            "Time until the object store's answer.",
+            ["operation"],
+            buckets=SECONDS,
+            registry=registry,
+        )
 
-    def job_ended(self, state: v1.TrainingJobState.ValueType, reason: v1.StateReason.ValueType) -> None:
-        self._ended.labels(_state_word(state), v1.StateReason.Name(reason).removeprefix("STATE_REASON_")).inc()
-
-    def launched(self, number: int) -> None:
-        self._launches.labels("first" if number == 1 else "repeated").inc()
-
-    def reconciled(self, seconds: float, failed: bool) -> None:
-        self._seconds.observe(seconds)
-        if failed:
-            self._failed.inc()
-
-    def queue(self, waiting: int, under_way: int) -> None:
-        self._waiting.set(waiting)
-        self._under_way.set(under_way)
+    def answered(self, operation: str, answer: str, seconds: float) -> None:
+        self._requests.labels(operation, answer).inc()
+        self._seconds.labels(operation).observe(seconds)
 
 
-def _state_word(state: v1.TrainingJobState.ValueType) -> str:
-    return v1.TrainingJobState.Name(state).removeprefix("TRAINING_JOB_STATE_")
+class KubernetesMetrics:
+    """Requests of the API server, each attempt of its own."""
 
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "loramill_kubernetes_requests",
+            "Requests of the API server, by its answer: a status, or none.",
+            ["verb", "resource", "answer"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "loramill_kubernetes_request_seconds",
+            "Time until the API server's answer.",
+            ["verb"],
+            buckets=SECONDS,
+            registry=registry,
+        )
 
-class JobsByState(Collector):
-    """Jobs by state, counted when the page is read."""
-
-    def __init__(self, count: Callable[[], Mapping[str, int]], registry: CollectorRegistry) -> None:
-        self._count = count
-        registry.register(self)
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [self._family()]
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = self._family()
-        try:
-            counts = Tally(self._count())
-        except StoreError as error:
-            log.warning("jobs could not be counted for the metrics page", error=str(error))
-            return [family]
-        for state, jobs in sorted(counts.items()):
-            family.add_metric([state], jobs)
-        return [family]
-
-    def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily("loramill_jobs", "Jobs in the record, by state.", labels=["state"])
+    def answered(self, verb: str, resource: str, answer: str, seconds: float) -> None:
+        self._requests.labels(verb, resource, answer).inc()
+        self._seconds.labels(verb).observe(seconds)
 
 
 class MetricsPage:

@@ -157,7 +157,8 @@ class Reconciler:
         facts = read_facts(self._store, key.tenant, key.job, self._executor)
         if facts is None:
             return None
-        note_starts(self._store, facts)
+        for assignment, start in note_starts(self._store, facts):
+            self._metrics.started(assignment, start)
         ended = facts.outcome is not None or facts.tombstone is not None
         if ended or not facts.launches or not is_over(facts, self._clock(), self._watched_since):
             return Observation(facts)
@@ -166,15 +167,15 @@ class Reconciler:
     def _keep_place(self, key: JobKey, observation: Observation | None) -> None:
         """Remembers whether the job waits, is under way or needs no place; one that becomes free is given on."""
         facts = observation.facts if observation is not None else None
-        if facts is None or (not facts.alive and (facts.outcome is not None or facts.tombstone is not None)):
+        over = facts is None or facts.outcome is not None or facts.tombstone is not None
+        self._metrics.looked_at(*key, None if over else facts)
+        if facts is None or (over and not facts.alive):
             freed = self._places.pop(key, None) is not None
         else:
             created = to_datetime(facts.create.create_time)
             self._places[key] = admission.Place(*key, created, waits=not facts.launches)
             freed = False
-        places = self._places.values()
-        waiting = sum(place.waits for place in places)
-        self._metrics.queue(waiting, len(places) - waiting)
+        self._metrics.places(sum(not place.waits for place in self._places.values()), self._settings.jobs)
         if freed:
             for place in self._next_ones():
                 self.wake(place.tenant, place.job)
@@ -196,7 +197,7 @@ class Reconciler:
             note_end(self._store, facts, self._clock(), self._watched_since)
             assignment = assignment_of(self._store, facts, number, self._clock())
             if put_record(self._store, key, assignment):
-                self._metrics.launched(number)
+                self._metrics.launched(facts, assignment)
                 log.info("launch recorded", tenant=facts.tenant, job=facts.job, launch=number)
             else:  # another service was first, and its word counts
                 assignment = read_record(self._store, key, v1.Assignment) or assignment
@@ -209,7 +210,7 @@ class Reconciler:
     def _record(self, facts: JobFacts, outcome: v1.Outcome) -> None:
         note_end(self._store, facts, self._clock(), self._watched_since)
         if put_record(self._store, TenantKeys(facts.tenant).job(facts.job).outcome, outcome):
-            self._metrics.job_ended(outcome.state, outcome.reason)
+            self._metrics.ended(facts, outcome)
             state = v1.TrainingJobState.Name(outcome.state)
             log.info("job ended", tenant=facts.tenant, job=facts.job, state=state, message=outcome.message)
 

@@ -6,39 +6,54 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from loramill import v1
+    from service.facts import JobFacts
 
 
 class ReconcilerMetrics(Protocol):
     """Called from threads too."""
 
-    def job_ended(self, state: v1.TrainingJobState.ValueType, reason: v1.StateReason.ValueType) -> None:
-        """Once a job, by the reconciler whose outcome was the first."""
+    def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
+        """After each look at a job; None where it lives no more."""
         ...
 
-    def launched(self, number: int) -> None:
-        """Once a launch; `number` above 1 is a repetition."""
+    def launched(self, facts: JobFacts, assignment: v1.Assignment) -> None:
+        """Once a launch, by the reconciler whose record of it was the first; `facts` are those before it."""
+        ...
+
+    def started(self, assignment: v1.Assignment, start: v1.LaunchStart) -> None:
+        """Once a launch whose trainer was seen to run, by the reconciler who noted it first."""
+        ...
+
+    def ended(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        """Once a job, by the reconciler whose outcome was the first."""
         ...
 
     def reconciled(self, seconds: float, failed: bool) -> None:
         """Once a turn of a job."""
         ...
 
-    def queue(self, waiting: int, under_way: int) -> None:
-        """Whenever it is known: jobs that wait for a place, and jobs that hold one."""
+    def places(self, under_way: int, limit: int) -> None:
+        """Whenever it is known: jobs that hold a place, and the places that there are."""
         ...
 
 
 class NoMetrics:
     """Counts nothing."""
 
-    def job_ended(self, state: v1.TrainingJobState.ValueType, reason: v1.StateReason.ValueType) -> None:
-        del state, reason
+    def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
+        del tenant, job, facts
 
-    def launched(self, number: int) -> None:
-        del number
+    def launched(self, facts: JobFacts, assignment: v1.Assignment) -> None:
+        del facts, assignment
+
+    def started(self, assignment: v1.Assignment, start: v1.LaunchStart) -> None:
+        del assignment, start
+
+    def ended(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        del facts, outcome
 
     def reconciled(self, seconds: float, failed: bool) -> None:
         del seconds, failed
 
-    def queue(self, waiting: int, under_way: int) -> None:
-        del waiting, under_way
+    def places(self, under_way: int, limit: int) -> None:
+        del under_way, limit

@@ -18,12 +18,15 @@ from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
 from store.s3_fetching import Fetching
+from store.s3_requests import observe_requests
 from store.s3_unfinished import abort_unfinished
 from store.uris import encoded
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
+
+    from store.s3_requests import RequestObserver
 
 
 class S3Store:
@@ -33,10 +36,18 @@ class S3Store:
     left behind are invisible; `abort_unfinished`, or a lifecycle rule of the bucket, removes them.
     """
 
-    def __init__(self, bucket: str, prefix: str = "", client: S3Client | None = None, part_size: int = LARGE) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        client: S3Client | None = None,
+        part_size: int = LARGE,
+        observer: RequestObserver | None = None,
+    ) -> None:
         """`client` comes from `s3_client.make_client`; by default it is configured by AWS's environment variables.
 
-        What is larger than `part_size` bytes is sent, and fetched, in parts of that size, several at once.
+        What is larger than `part_size` bytes is sent, and fetched, in parts of that size, several at once. `observer` hears
+        of each request.
         """
         prefix = prefix.strip("/")
         if prefix:
@@ -44,6 +55,8 @@ class S3Store:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._client = client or make_client()
+        if observer is not None:
+            observe_requests(self._client, observer)
         self._part_size = part_size
 
     def __repr__(self) -> str:

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from service.auth.tls import Listener
 from service.compute_classes import ComputeClasses
 from service.direct_transfers import DirectTransfers
 from service.executors import Executor
+from service.importing.launching import ImportLauncher
+from service.importing.settings import ImportSettings
 from service.interceptors import Identify
 from service.retention import Retention
 from store.object_store import ObjectStore
 
 Changed = Callable[[str, str], None]
 """Hears, in any thread, that a (tenant, job) should be looked at."""
+
+
+@dataclass(frozen=True)
+class ImportJobs:
+    """Imports that are Jobs of their own, so that the service needs no way out of the cluster."""
+
+    launcher: ImportLauncher
+    settings: ImportSettings
+    """Where they may import from."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,13 @@ class Platform:
     """Port of the health service without TLS; None for no such port."""
     staging: Path
     """Folder for unfinished uploads and imports."""
+    imports: ImportSettings
+    """Where the service itself may import base models from, in its own process."""
+    import_jobs: ImportJobs | None
+    """What carries out imports from elsewhere; None where the service does all of them itself."""
     direct: DirectTransfers | None
     """How callers send and fetch contents straight to and from the store; None where they cannot."""
     retention: Retention
     """How long what is kept is kept."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """What the parts above measure of themselves; the service adds its own."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry
+
 from loramill import v1
 from service.auth.authenticator import authenticator
 from service.auth.exposure import check_exposure, tenants_of
@@ -18,11 +20,13 @@ from service.direct_transfers import DirectTransfers, direct_transfers
 from service.executors.cluster_cache import ClusterCache
 from service.executors.credential_keeper import CredentialKeeper
 from service.executors.kubernetes import KubernetesExecutor
+from service.importing.settings import ImportSettings
 from service.keys import TenantKeys
 from service.kubernetes_api import KubernetesApi, api_at
 from service.kubernetes_errors import KubernetesError
 from service.kubernetes_lease import KubernetesLease
 from service.kubernetes_names import LaunchId
+from service.metrics import KubernetesMetrics, StoreMetrics
 from service.platforms import Platform
 from service.platforms.opening import emptied, opened
 from service.settings import Settings, Unusable
@@ -40,8 +44,9 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
     """Strives for the Lease until it is left. Raises Unusable."""
     check_exposure(settings.host, configuration.authentication, configuration.tls, configuration.tenants)
     served = listeners(settings.port, configuration.authentication, configuration.tls)
-    store = opened(configuration.store)
-    api = _api()
+    registry = CollectorRegistry()
+    store = opened(configuration.store, StoreMetrics(registry))
+    api = _api(KubernetesMetrics(registry))
     executor = _executor(configuration, api, store)
     lease = KubernetesLease(api, _own_namespace(), _LEASE, os.environ.get("POD_NAME") or socket.gethostname())
     try:
@@ -61,8 +66,11 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
             listeners=served,
             health_port=settings.health_port,
             staging=emptied(settings.data / "staging"),
+            imports=ImportSettings(folders=settings.import_root, largest=settings.import_limit),
+            import_jobs=None,
             direct=_direct(configuration, store),
             retention=configuration.retention,
+            registry=registry,
         )
     finally:
         lease.release()
@@ -75,9 +83,9 @@ def _direct(configuration: Configuration, store: ObjectStore) -> DirectTransfers
         raise Unusable(f"The object store's addresses could not be tried: {error}") from error
 
 
-def _api() -> KubernetesApi:
+def _api(observer: KubernetesMetrics) -> KubernetesApi:
     try:
-        return api_at()
+        return api_at(observer=observer)
     except KubernetesError as error:
         raise Unusable(f"The cluster cannot be used: {error}; run as a pod, or set KUBECONFIG.") from error
 

@@ -9,12 +9,13 @@ from service.settings import Unusable
 from store.object_store import ObjectStore, StoreError
 from store.open import open_store
 from store.probe import probe
+from store.s3_requests import RequestObserver
 
 
-def opened(uri: str) -> ObjectStore:
-    """The store, probed. Raises Unusable."""
+def opened(uri: str, observer: RequestObserver | None = None) -> ObjectStore:
+    """The store, probed; `observer` hears of each of its requests. Raises Unusable."""
     try:
-        store = open_store(uri)
+        store = open_store(uri, observer)
         probe(store)
     except StoreError as error:
         raise Unusable(f"The object store cannot be used: {error}") from error

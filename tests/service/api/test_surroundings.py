@@ -100,7 +100,9 @@ async def test_calls_and_jobs_are_counted(api: Api) -> None:
         'loramill_rpc_total{code="INVALID_ARGUMENT",method="/loramill.v1.TrainingService/GetTrainingJob"} 1.0' in page
     )
     assert 'loramill_rpc_seconds_count{method="/loramill.v1.BaseModelService/ListBaseModels"}' in page
-    assert 'loramill_jobs{state="SUCCEEDED"} 1.0' in page
+    assert 'loramill_queue_wait_seconds_count{compute_class="local"} 1.0' in page
+    assert "loramill_queue_places " in page
+    assert "loramill_jobs{" not in page, "it lives no more"
     assert 'loramill_jobs_ended_total{reason="COMPLETED",state="SUCCEEDED"} 1.0' in page
 
 

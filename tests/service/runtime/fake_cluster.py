@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from service.kubernetes_api import JOBS, KubernetesApi, Patience, Resource, api_at
+from service.kubernetes_api import JOBS, KubernetesApi, Patience, RequestObserver, Resource, api_at
 
 NAMESPACE = "trainers"
 Object = dict[str, Any]
@@ -74,7 +74,9 @@ class FakeCluster:
     # -- what tests do -------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def serving(self, folder: Path, patience: Patience | None = None) -> Iterator[KubernetesApi]:
+    def serving(
+        self, folder: Path, patience: Patience | None = None, observer: RequestObserver | None = None
+    ) -> Iterator[KubernetesApi]:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -82,7 +84,7 @@ class FakeCluster:
         path = folder / "kubeconfig"
         path.write_text(yaml.safe_dump(_kubeconfig(f"http://127.0.0.1:{server.server_port}")))
         try:
-            yield api_at(path, patience or Patience(first_wait=0.01, seconds=2, answer_s=2))
+            yield api_at(path, patience or Patience(first_wait=0.01, seconds=2, answer_s=2), observer)
         finally:
             self.drop_watches()
             server.shutdown()

@@ -10,6 +10,7 @@ import pytest
 from loramill import v1
 from service import indexes
 from service.executors import Execution, ExecutorError
+from service.facts import JobFacts
 from service.reconciler import Reconciler, ReconcilerSettings
 from service.times import utc_now
 from store.records import put_record
@@ -376,23 +377,36 @@ class Counted:
     """Metrics as a list of what was told."""
 
     def __init__(self) -> None:
-        self.ended: list[tuple[int, int]] = []
+        self.ends: list[tuple[int, int]] = []
         self.launches: list[int] = []
         self.turns: list[bool] = []
-        self.queues: list[tuple[int, int]] = []
+        self.held: list[int] = []
+        self.living: dict[str, JobFacts] = {}
 
-    def job_ended(self, state: int, reason: int) -> None:
-        self.ended.append((state, reason))
+    def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
+        del tenant
+        self.living.pop(job, None)
+        if facts is not None:
+            self.living[job] = facts
 
-    def launched(self, number: int) -> None:
-        self.launches.append(number)
+    def ended(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        assert facts.job == JOB
+        self.ends.append((outcome.state, outcome.reason))
+
+    def launched(self, facts: JobFacts, assignment: v1.Assignment) -> None:
+        assert len(facts.launches) == assignment.launch - 1
+        self.launches.append(assignment.launch)
+
+    def started(self, assignment: v1.Assignment, start: v1.LaunchStart) -> None:
+        raise AssertionError(f"the pretended executor tells of no start, but {assignment.launch} began: {start}")
 
     def reconciled(self, seconds: float, failed: bool) -> None:
         assert seconds >= 0
         self.turns.append(failed)
 
-    def queue(self, waiting: int, under_way: int) -> None:
-        self.queues.append((waiting, under_way))
+    def places(self, under_way: int, limit: int) -> None:
+        assert limit == QUICK.jobs
+        self.held.append(under_way)
 
 
 async def test_what_happens_is_counted_once() -> None:
@@ -401,12 +415,13 @@ async def test_what_happens_is_counted_once() -> None:
     executor = PretendedExecutor(store, {1: ["claim", "exit 137"], 2: SUCCESS[1]})
     async with running(Reconciler(store, executor, QUICK, metrics), Reconciler(store, executor, QUICK, metrics)):
         await until(has_left(store))
-    assert metrics.ended == [(SUCCEEDED, v1.STATE_REASON_COMPLETED)]
+    assert metrics.ends == [(SUCCEEDED, v1.STATE_REASON_COMPLETED)]
     assert metrics.launches == [1, 2]
     assert metrics.turns
     assert not any(metrics.turns)
-    assert (0, 1) in metrics.queues
-    assert metrics.queues[-1] == (0, 0)
+    assert 1 in metrics.held
+    assert metrics.held[-1] == 0
+    assert metrics.living == {}
 
 
 async def test_what_another_service_brings_to_its_end_holds_no_place_here() -> None:
@@ -416,9 +431,9 @@ async def test_what_another_service_brings_to_its_end_holds_no_place_here() -> N
     submit(store)
     async with running(follower):
         async with running(Reconciler(store, executor, QUICK)):
-            await until(lambda: metrics.queues[-1:] == [(0, 1)])
+            await until(lambda: metrics.held[-1:] == [1])
         put_record(store, KEYS.job(JOB).outcome, v1.Outcome(state=CANCELLED))
         indexes.put_ended(store, TENANT, JOB, v1.Outcome(state=CANCELLED))
         indexes.clear_active(store, TENANT, JOB)
         executor.exit(JOB, 1, 0)
-        await until(lambda: metrics.queues[-1] == (0, 0))
+        await until(lambda: metrics.held[-1] == 0)

@@ -1,0 +1,95 @@
+"""What the reconciler counts, for Prometheus. Each event is counted by one replica alone, so replicas may be added up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from loramill import v1
+from service.compute_classes import LOCAL
+from service.living_jobs import LivingJobs
+from service.metrics import SECONDS
+from service.times import to_datetime
+from service.usage import class_of, gpu_seconds
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+    from prometheus_client import CollectorRegistry
+
+    from service.facts import JobFacts
+
+_LONG = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+"""Seconds of what takes from a moment to a day."""
+
+
+class ReconcilerCounts:
+    """See ReconcilerMetrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._living = LivingJobs(registry)
+        self._ended = Counter(
+            "loramill_jobs_ended", "Jobs whose outcome this service recorded.", ["state", "reason"], registry=registry
+        )
+        self._launches = Counter(
+            "loramill_launches", "Launches that this service recorded.", ["kind"], registry=registry
+        )
+        self._wait = Histogram(
+            "loramill_queue_wait_seconds",
+            "Time between a job's creation and its first launch.",
+            ["compute_class"],
+            buckets=_LONG,
+            registry=registry,
+        )
+        self._launch = Histogram(
+            "loramill_launch_seconds",
+            "Time between the record of a launch and the start of its container.",
+            ["compute_class"],
+            buckets=_LONG,
+            registry=registry,
+        )
+        self._gpu_seconds = Counter(
+            "loramill_gpu_seconds",
+            "GPU time used by launches of jobs that have ended.",
+            ["tenant", "compute_class"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "loramill_reconcile_seconds", "Duration of one turn of a job.", buckets=SECONDS, registry=registry
+        )
+        self._failed = Counter("loramill_reconcile_failures", "Turns that ended in an error.", registry=registry)
+        self._under_way = Gauge("loramill_queue_under_way", "Jobs that hold a place.", registry=registry)
+        self._places = Gauge("loramill_queue_places", "Jobs that may hold a place at once.", registry=registry)
+
+    def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
+        self._living.looked_at(tenant, job, facts)
+
+    def launched(self, facts: JobFacts, assignment: v1.Assignment) -> None:
+        self._launches.labels("first" if assignment.launch == 1 else "repeated").inc()
+        if assignment.launch == 1:
+            waited = _seconds(facts.create.create_time, assignment.create_time)
+            self._wait.labels(assignment.compute_class or class_of(facts)).observe(waited)
+
+    def started(self, assignment: v1.Assignment, start: v1.LaunchStart) -> None:
+        took = _seconds(assignment.create_time, start.started_time)
+        self._launch.labels(assignment.compute_class or LOCAL).observe(took)
+
+    def ended(self, facts: JobFacts, outcome: v1.Outcome) -> None:
+        state = v1.TrainingJobState.Name(outcome.state).removeprefix("TRAINING_JOB_STATE_")
+        self._ended.labels(state, v1.StateReason.Name(outcome.reason).removeprefix("STATE_REASON_")).inc()
+        for compute_class, seconds in gpu_seconds(facts, to_datetime(outcome.create_time)).items():
+            self._gpu_seconds.labels(facts.tenant, compute_class).inc(seconds)
+
+    def reconciled(self, seconds: float, failed: bool) -> None:
+        self._seconds.observe(seconds)
+        if failed:
+            self._failed.inc()
+
+    def places(self, under_way: int, limit: int) -> None:
+        self._under_way.set(under_way)
+        self._places.set(limit)
+
+
+def _seconds(begin: Timestamp, end: Timestamp) -> float:
+    """Two clocks may have told them."""
+    return max(0.0, (to_datetime(end) - to_datetime(begin)).total_seconds())
