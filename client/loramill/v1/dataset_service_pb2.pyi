@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from loramill.v1 import dataset_pb2 as _dataset_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _DatasetReportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DatasetReportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetReportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATASET_REPORT_FORMAT_UNSPECIFIED: _DatasetReportFormat.ValueType  # 0
+    """TEXT."""
+    DATASET_REPORT_FORMAT_TEXT: _DatasetReportFormat.ValueType  # 1
+    """Key numbers and suggestions as lines of plain text."""
+    DATASET_REPORT_FORMAT_JSON: _DatasetReportFormat.ValueType  # 2
+    """Everything that was measured, of each picture too, as one JSON object."""
+    DATASET_REPORT_FORMAT_HTML: _DatasetReportFormat.ValueType  # 3
+    """A page with small pictures that works offline."""
+
+class DatasetReportFormat(_DatasetReportFormat, metaclass=_DatasetReportFormatEnumTypeWrapper):
+    """A form of a data report."""
+
+DATASET_REPORT_FORMAT_UNSPECIFIED: DatasetReportFormat.ValueType  # 0
+"""TEXT."""
+DATASET_REPORT_FORMAT_TEXT: DatasetReportFormat.ValueType  # 1
+"""Key numbers and suggestions as lines of plain text."""
+DATASET_REPORT_FORMAT_JSON: DatasetReportFormat.ValueType  # 2
+"""Everything that was measured, of each picture too, as one JSON object."""
+DATASET_REPORT_FORMAT_HTML: DatasetReportFormat.ValueType  # 3
+"""A page with small pictures that works offline."""
+Global___DatasetReportFormat: _TypeAlias = DatasetReportFormat  # noqa: Y015
 
 @_typing.final
 class CreateDatasetRequest(_message.Message):
@@ -453,3 +482,95 @@ class DeleteDatasetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteDatasetResponse: _TypeAlias = DeleteDatasetResponse  # noqa: Y015
+
+@_typing.final
+class GetDatasetReportRequest(_message.Message):
+    """Request of GetDatasetReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`datasets/<id>`. Required."""
+    format: Global___DatasetReportFormat.ValueType
+    """Default: TEXT."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        format: Global___DatasetReportFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDatasetReportRequest: _TypeAlias = GetDatasetReportRequest  # noqa: Y015
+
+@_typing.final
+class GetDatasetReportResponse(_message.Message):
+    """Answer of GetDatasetReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Every further message: at most 1 MiB."""
+    @_builtins.property
+    def report(self) -> Global___DatasetReport:
+        """First message."""
+
+    def __init__(
+        self,
+        *,
+        report: Global___DatasetReport | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "payload", b"payload", "report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "payload", b"payload", "report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["report", "data"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___GetDatasetReportResponse: _TypeAlias = GetDatasetReportResponse  # noqa: Y015
+
+@_typing.final
+class DatasetReport(_message.Message):
+    """A data report, before its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRAINING_JOB_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    training_job: _builtins.str
+    """`trainingJobs/<id>`: the job that made it, with its base model and resolution."""
+    launch: _builtins.int
+    """The launch that made it."""
+    size_bytes: _builtins.int
+    """Bytes that follow."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was stored."""
+
+    def __init__(
+        self,
+        *,
+        training_job: _builtins.str = ...,
+        launch: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "launch", b"launch", "size_bytes", b"size_bytes", "training_job", b"training_job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetReport: _TypeAlias = DatasetReport  # noqa: Y015

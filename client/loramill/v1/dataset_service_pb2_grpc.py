@@ -71,6 +71,11 @@ class DatasetServiceStub:
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.GetDatasetReport = channel.unary_stream(
+                '/loramill.v1.DatasetService/GetDatasetReport',
+                request_serializer=loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportResponse.FromString,
+                _registered_method=True)
         self.DeleteDataset = channel.unary_unary(
                 '/loramill.v1.DatasetService/DeleteDataset',
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.DeleteDatasetRequest.SerializeToString,
@@ -134,6 +139,15 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetDatasetReport(self, request, context):
+        """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
+        others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
+        prepares.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteDataset(self, request, context):
         """Removes a dataset. FAILED_PRECONDITION while a living job uses it.
         """
@@ -178,6 +192,11 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'GetDatasetReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetDatasetReport,
+                    request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportResponse.SerializeToString,
             ),
             'DeleteDataset': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteDataset,
@@ -375,6 +394,33 @@ class DatasetService:
             '/loramill.v1.DatasetService/ListDatasets',
             loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
             loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDatasetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loramill.v1.DatasetService/GetDatasetReport',
+            loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportRequest.SerializeToString,
+            loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportResponse.FromString,
             options,
             channel_credentials,
             insecure,

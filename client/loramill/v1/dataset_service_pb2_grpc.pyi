@@ -54,6 +54,11 @@ class DatasetServiceStub:
     """One dataset."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Datasets, newest first, without `input` and `suggested`."""
+    GetDatasetReport: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.GetDatasetReportRequest, _dataset_service_pb2.GetDatasetReportResponse]
+    """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
+    others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
+    prepares.
+    """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.DeleteDatasetResponse]
     """Removes a dataset. FAILED_PRECONDITION while a living job uses it."""
 
@@ -82,6 +87,11 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """One dataset."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Datasets, newest first, without `input` and `suggested`."""
+    GetDatasetReport: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.GetDatasetReportRequest, _dataset_service_pb2.GetDatasetReportResponse]  # type: ignore[assignment]
+    """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
+    others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
+    prepares.
+    """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.DeleteDatasetResponse]  # type: ignore[assignment]
     """Removes a dataset. FAILED_PRECONDITION while a living job uses it."""
 
@@ -149,6 +159,17 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_service_pb2.ListDatasetsResponse, _abc.Awaitable[_dataset_service_pb2.ListDatasetsResponse]]:
         """Datasets, newest first, without `input` and `suggested`."""
+
+    @_abc_1.abstractmethod
+    def GetDatasetReport(
+        self,
+        request: _dataset_service_pb2.GetDatasetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.GetDatasetReportResponse], _abc.AsyncIterator[_dataset_service_pb2.GetDatasetReportResponse]]:
+        """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
+        others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
+        prepares.
+        """
 
     @_abc_1.abstractmethod
     def DeleteDataset(
