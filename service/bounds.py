@@ -67,6 +67,8 @@ class Text:
 _NAME = Text(100, r"[A-Za-z0-9._-]*", "only letters, digits, '.', '_' and '-'")
 _TAG = Text(75, r"(?! )[^,\x00-\x1f\x7f]*(?<! )", "without commas, control characters and spaces at its ends")
 _CAPTION = Text(1000)
+_COLOUR = Text(7, r"(#[0-9a-fA-F]{6})?", "written as #rrggbb")
+_SEPARATOR = Text(8, r"([^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*)?", "not only spaces, on one line")
 
 BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
     v1.TrainingSpec: {
@@ -82,10 +84,16 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "resolution": Range(64, 2048, multiple_of=64),
         "bucket_step": Range(8, 256, multiple_of=8),
         "flip_probability": Range(0, 1),
+        "mask_folder": Text(1000),
+        "background": _COLOUR,
+        "crop_variants": Range(2, 64),
     },
     v1.SubsetSpec: {
         "path_prefix": Text(1000),
         "repeats": Range(1, 10_000),
+        "weight": Range(0, 100, above_low=True),
+        "concept": Text(200),
+        "flip_probability": Range(0, 1),
     },
     v1.CaptionSpec: {
         "text": _CAPTION,
@@ -94,6 +102,10 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "keep_tags": Range(0, 75),
         "tag_dropout": Range(0, 1),
         "caption_dropout": Range(0, 1),
+        "separator": _SEPARATOR,
+        "keep_separator": _SEPARATOR,
+        "group_separator": _SEPARATOR,
+        "variants": Range(1, 256),
     },
     v1.ConceptSpec: {
         "activation_tag": _TAG,
@@ -166,16 +178,12 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
 }
 
 COUNTS: dict[type[Message], dict[str, int]] = {
+    v1.TrainingSpec: {"concepts": 32},
     v1.DatasetSpec: {"subsets": 1000},
     v1.PriorPreservationSpec: {"captions": 1000},
     v1.AdapterSpec: {"rules": 200},
     v1.PreviewSpec: {"prompts": 64},
 }
-
-NOT_YET = {
-    "CROP_RANDOM": "CENTER",
-}
-"""Choices that the contract names and this version cannot do, and what can be chosen instead."""
 
 
 def violations_of_bounds(message: Message, path: str) -> Iterator[Violation]:
@@ -217,14 +225,10 @@ def _of_choice(field: FieldDescriptor, number: int, path: str) -> Iterator[Viola
     assert field.enum_type is not None
     prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
     known = field.enum_type.values_by_number
-    names = {value.name.removeprefix(prefix) for value in known.values() if value.number and value.name not in NOT_YET}
+    names = {value.name.removeprefix(prefix) for value in known.values() if value.number}
     if number not in known:
         text = f"{path} is the number {number}, which this version does not know; choose one of {', '.join(sorted(names))}."
         yield Violation(path, text, "UNKNOWN_VALUE")
-    elif known[number].name in NOT_YET:
-        name = known[number].name
-        text = f"{path} is {name.removeprefix(prefix)}, which is not yet supported; choose {NOT_YET[name]}."
-        yield Violation(path, text, "NOT_SUPPORTED")
 
 
 def _outside(path: str, value: float | str, bound: Range | Text) -> str:

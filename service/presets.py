@@ -12,6 +12,7 @@ from loramill import v1
 from service import adapter_presets
 from service.adapter_presets import CONVERTED_RANK, FAMILIES, AdapterPreset
 from service.compute_classes import LOCAL
+from service.dataset_validation import concept_of, name_of, varies
 from service.defaults import choose, default
 from service.family_validation import PREDICTIONS, has_second_text_encoder, usual_clip_skip
 
@@ -81,8 +82,8 @@ def resolve(
     choose(spec.adapter, "type", adapter_presets.type_of(spec.adapter, initial))
     of_adapter = adapter_preset_for(base, spec.adapter, initial)
     of_pictures = picture_preset(spec.dataset.resolution)
-    _resolve_concept(spec.concept)
-    _resolve_dataset(spec.dataset, of_pictures)
+    _resolve_concepts(spec)
+    _resolve_dataset(spec, of_pictures)
     adapter_presets.resolve_adapter(spec.adapter, of_adapter, initial)
     _resolve_networks(spec, of_adapter, base)
     _resolve_optimization(spec.optimization, of_adapter.steps, of_pictures.batch_size, seed)
@@ -98,36 +99,59 @@ def resolve(
     return spec
 
 
-def _resolve_concept(concept: v1.ConceptSpec) -> None:
-    concept.kind = concept_kind(concept)
-    prior = concept.prior_preservation
-    default(prior, "enabled", bool(prior.captions or concept.class_words))
-    if not prior.enabled:
-        return
-    if not prior.captions:
-        prior.captions.append(concept.class_words)
-    default(prior, "weight", 1.0)
-    default(prior, "ratio", 1.0)
-    default(prior, "images", min(1000, max(16, 2 * len(prior.captions))))
+def _resolve_concepts(spec: v1.TrainingSpec) -> None:
+    prior = spec.concept.prior_preservation
+    given = {name_of(concept_of(subset, spec)) for subset in spec.dataset.subsets if subset.class_images}
+    captions = 0
+    for concept in (*spec.concepts, spec.concept):
+        concept.kind = concept_kind(concept)
+        own = concept.prior_preservation
+        # Whoever gives pictures of the class needs none that the base makes.
+        asked = bool(own.captions or (concept.class_words and name_of(concept) not in given))
+        default(own, "enabled", asked)
+        if own.enabled and not own.captions and concept.class_words:
+            own.captions.append(concept.class_words)
+        captions += len(own.captions) if own.enabled else 0
+    if captions or given:
+        default(prior, "weight", 1.0)
+    if captions:
+        default(prior, "ratio", 1.0)
+        default(prior, "images", min(1000, max(16, 2 * captions)))
 
 
-def _resolve_dataset(dataset: v1.DatasetSpec, preset: PicturePreset) -> None:
+def _resolve_dataset(spec: v1.TrainingSpec, preset: PicturePreset) -> None:
+    dataset = spec.dataset
     default(dataset, "bucket_step", 8 if dataset.resolution < 512 else 64)
     default(dataset, "buckets", True)
     default(dataset, "upscale", False)
     default(dataset, "flip_probability", 0.0)
     choose(dataset, "crop", v1.CROP_CENTER)
+    if dataset.crop == v1.CROP_RANDOM:
+        default(dataset, "crop_variants", 4)
+    choose(dataset, "masks", v1.MASK_SOURCE_NONE)
+    choose(dataset, "background", "#ffffff")
     if not dataset.subsets:
         dataset.subsets.add()
     for subset in dataset.subsets:
         default(subset, "repeats", 1)
+        default(subset, "weight", 1.0)
+        default(subset, "class_images", False)
+        default(subset, "flip_probability", dataset.flip_probability)
         captions = subset.captions
+        if subset.class_images and captions.source == v1.CAPTION_SOURCE_UNSPECIFIED:
+            choose(captions, "text", concept_of(subset, spec).class_words)
+            choose(captions, "source", v1.CAPTION_SOURCE_FILE_OR_FIXED if captions.text else v1.CAPTION_SOURCE_FILE)
         choose(captions, "source", v1.CAPTION_SOURCE_FILE)
+        choose(captions, "separator", ",")
+        default(captions, "wildcards", False)
+        default(captions, "lines_as_alternatives", False)
         default(captions, "shuffle_tags", False)
         default(captions, "keep_tags", 0)
         default(captions, "tag_dropout", 0.0)
         fixed = captions.source == v1.CAPTION_SOURCE_FIXED
         default(captions, "caption_dropout", 0.0 if fixed else preset.caption_dropout)
+        if varies(captions):
+            default(captions, "variants", 16)
 
 
 def picture_preset(resolution: int) -> PicturePreset:

@@ -1,7 +1,8 @@
 """A spec, and what it names → everything that is wrong with it, at once. Pure.
 
 Bounds of single fields stand in `service.bounds`, what the adapter's fields ask of each other in `service.adapter_validation`;
-here is what the other fields ask of each other and of base model and dataset.
+of dataset and captions in
+`service.dataset_validation`; here is what the other fields ask of each other and of base model and dataset.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from service.adapter_validation import violations_of_adapter
 from service.bounds import violations_of_bounds
 from service.compute_choice import violations_of_compute
 from service.compute_classes import LOCAL_MODE, ComputeClasses
+from service.dataset_validation import violations_of_dataset
 from service.errors import Violation
 from service.family_validation import violations_of_family
 
@@ -38,8 +40,13 @@ def violations(
         *_of_dataset(spec, dataset, path),
         *violations_of_bounds(spec, path),
         *_of_bucket_step(spec, base, path),
-        *_of_captions(spec, path),
+        *violations_of_dataset(spec, path),
         *_of_concept(spec.concept, f"{path}.concept"),
+        *(
+            violation
+            for index, concept in enumerate(spec.concepts[:32])
+            for violation in _of_concept(concept, f"{path}.concepts[{index}]")
+        ),
         *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
         *_of_networks(spec, path),
         *(violations_of_family(spec, base, path) if base is not None else ()),
@@ -97,32 +104,6 @@ def _of_bucket_step(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str)
         field = f"{path}.dataset.bucket_step"
         text = f"{field} is {spec.dataset.bucket_step}, but must be at most the resolution, {side} pixels; make it smaller."
         yield Violation(field, text)
-
-
-def _of_captions(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
-    prefixes: dict[str, int] = {}
-    for index, subset in enumerate(spec.dataset.subsets):
-        place = f"{path}.dataset.subsets[{index}]"
-        if subset.path_prefix in prefixes:
-            text = (
-                f"{place}.path_prefix is {subset.path_prefix[:80]!r}, as is that of subsets[{prefixes[subset.path_prefix]}]; "
-                "give each subset its own."
-            )
-            yield Violation(f"{place}.path_prefix", text, "DUPLICATE")
-        prefixes.setdefault(subset.path_prefix, index)
-        yield from _of_caption_text(subset.captions, bool(spec.concept.activation_tag), f"{place}.captions.text")
-
-
-def _of_caption_text(captions: v1.CaptionSpec, has_tag: bool, field: str) -> Iterator[Violation]:
-    takes_text = captions.source in (v1.CAPTION_SOURCE_FIXED, v1.CAPTION_SOURCE_FILE_OR_FIXED)
-    if takes_text and not captions.text and not has_tag:
-        source = v1.CaptionSource.Name(captions.source).removeprefix("CAPTION_SOURCE_")
-        yield Violation(field, f"{field} is empty, but source {source} needs it; write the caption there.", "REQUIRED")
-    if captions.text and not takes_text:
-        text = (
-            f"{field} is set, but source FILE does not use it; set source to FIXED or FILE_OR_FIXED, or leave text out."
-        )
-        yield Violation(field, text, "CONFLICT")
 
 
 def _of_concept(concept: v1.ConceptSpec, path: str) -> Iterator[Violation]:

@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from loramill import v1
 from trainer import config_base_reading as of_base
 from trainer import config_fitting_reading as fitting
+from trainer import config_text_reading as of_text
 from trainer.config import (
     AdapterConfig,
     AdapterTypeName,
@@ -140,12 +141,12 @@ def _prior(spec: v1.TrainingSpec, read: Reader) -> PriorConfig | None:
     own = _captions_to_keep(concept)
     others = dict.fromkeys(caption for other in spec.concepts for caption in _captions_to_keep(other))
     captions = (*own, *(caption for caption in others if caption not in own))
-    if not (prior.enabled if prior.HasField("enabled") else bool(captions)):
-        return None
-    if not captions:
+    if prior.enabled and not own:
         read.problems.append(
             "concept.prior_preservation is enabled without captions; give captions or concept.class_words."
         )
+    if not captions:
+        return None
     return PriorConfig(
         captions=captions,
         weight=prior.weight if prior.HasField("weight") else 1.0,
@@ -253,6 +254,7 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         optimization=fitting.optimization(spec, read),
         loss=fitting.loss(spec.loss, read),
         noise=fitting.noise(spec.noise, read),
+        text=of_text.text(spec, read.problems),
         validation=fitting.validation(spec.validation),
         previews=_previews(spec, tag, read),
         checkpoint_every=spec.checkpoints.every_steps if spec.checkpoints.HasField("every_steps") else None,

@@ -24,6 +24,8 @@ NUMBERS = [
     ("dataset.bucket_step", 0, 8, 64, 72),
     ("dataset.flip_probability", -0.01, 0, 1, 1.01),
     ("dataset.subsets[0].repeats", 0, 1, 10_000, 10_001),
+    ("dataset.subsets[0].weight", 0, 1e-6, 100, 100.1),
+    ("dataset.subsets[0].flip_probability", -0.01, 0, 1, 1.01),
     ("dataset.subsets[0].captions.keep_tags", -1, 0, 75, 76),
     ("dataset.subsets[0].captions.tag_dropout", -0.01, 0, 1, 1.01),
     ("dataset.subsets[0].captions.caption_dropout", -0.01, 0, 1, 1.01),
@@ -81,6 +83,11 @@ TEXTS = [
     ("dataset.subsets[0].path_prefix", "x" * 1000, "x" * 1001),
     ("dataset.subsets[0].captions.prefix", "x" * 1000, "x" * 1001),
     ("dataset.subsets[0].captions.suffix", "x" * 1000, "x" * 1001),
+    ("dataset.subsets[0].captions.separator", "; ", "  "),
+    ("dataset.subsets[0].captions.keep_separator", "||||||||", "|||||||||"),
+    ("dataset.subsets[0].captions.group_separator", ";;;", "a\n"),
+    ("dataset.background", "#00FFa0", "white"),
+    ("dataset.background", "#ffffff", "#fff"),
     ("concept.activation_tag", "x" * 75, "x" * 76),
     ("concept.activation_tag", "my dog", "my, dog"),
     ("concept.activation_tag", "dog", " dog"),
@@ -126,7 +133,6 @@ def test_what_is_no_number_is_out_of_range(path: str, value: float) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "name"),
     [
-        ("dataset.crop", v1.CROP_RANDOM, "RANDOM"),
         ("optimization.precision", v1.PRECISION_FP16, "FP16"),
     ],
 )
