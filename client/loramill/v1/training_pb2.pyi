@@ -1110,26 +1110,6 @@ class TrainingSpec(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class SourcesEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     DATASET_FIELD_NUMBER: _builtins.int
@@ -1247,10 +1227,8 @@ class TrainingSpec(_message.Message):
         """The noise that pictures are trained with, and how much of it."""
 
     @_builtins.property
-    def sources(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Where the value of each field came from, by its path, such as `adapter.rank`: `given`, `preset sd15/lora/style (…)` with the
-        source of that preset, or `default`. Ignored on input, set in a resolved spec.
-        """
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSource]:
+        """Where the value of each field came from. Ignored on input, set in a resolved spec."""
 
     def __init__(
         self,
@@ -1278,7 +1256,7 @@ class TrainingSpec(_message.Message):
         validation: Global___ValidationSpec | None = ...,
         noise: Global___NoiseSpec | None = ...,
         purpose: Global___Purpose.ValueType = ...,
-        sources: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        sources: _abc.Iterable[Global___FieldSource] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1294,6 +1272,32 @@ class TrainingSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__zero_terminal_snr) -> _WhichOneofReturnType__zero_terminal_snr | None: ...
 
 Global___TrainingSpec: _TypeAlias = TrainingSpec  # noqa: Y015
+
+@_typing.final
+class FieldSource(_message.Message):
+    """Where the value of a field of a spec came from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Its path, such as `adapter.rank`; a repeated field counts as one."""
+    source: _builtins.str
+    """`given`, `preset sd15/lora/style (…)` with the source of that preset in brackets, or `default`."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldSource: _TypeAlias = FieldSource  # noqa: Y015
 
 @_typing.final
 class ValidationSpec(_message.Message):
@@ -1316,8 +1320,8 @@ class ValidationSpec(_message.Message):
     subset: _builtins.str
     """A subset that is held out whole: the `path_prefix` of one in `dataset.subsets`. At most 1000 characters. Default: empty."""
     every_steps: _builtins.int
-    """Steps between measurements; there is one before the first step and one after the last too. 1 to 1000000. Default: a
-    twentieth of the steps, at least 10.
+    """Steps between measurements; there is one after the last step too. 1 to 1000000. Default: a twentieth of the steps, at
+    least 10.
     """
     timesteps: _builtins.int
     """Timesteps at which each example is measured, one in each of as many equal parts. 1 to 64. Default: 4."""
