@@ -1,12 +1,13 @@
 """Checkpoints: immutable, the manifest written last. Resume is rerun: a run starts from the best that verifies.
 
-runs/<n>/checkpoints/<generation>-<step>/state.safetensors   the arena's buffers
+runs/<n>/checkpoints/<generation>-<step>/state.safetensors   all that changes while a job trains (`state.state_of`)
 runs/<n>/checkpoints/<generation>-<step>/manifest.json       CheckpointManifest
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import structlog
@@ -17,10 +18,12 @@ from loramill import v1
 from store import AlreadyExists, NotFound, ObjectStore, RecordError
 from store.digests import sha256_of
 from store.records import put_record, read_record
+from trainer.generations import FIRST
 
 log = structlog.get_logger()
 
 FOLDER = "checkpoints/"
+_MANIFEST = re.compile(rf"\d+/{FOLDER}(\d+)-(\d+)/manifest\.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +97,17 @@ def _verified(runs: ObjectStore, key: str, job: str) -> Checkpoint | None:
     )
 
 
-def choose(runs: ObjectStore, job: str) -> Checkpoint | None:
-    """The checkpoint to go on from: the highest (generation, step) of any run of the job whose manifest verifies."""
-    manifests = [info.key for info in runs.list() if f"/{FOLDER}" in info.key and info.key.endswith("/manifest.json")]
-    for key in sorted(manifests, key=lambda key: key.split("/")[-2], reverse=True):
+def choose(runs: ObjectStore, job: str, generation: v1.Generation = FIRST) -> Checkpoint | None:
+    """The checkpoint to go on from: the highest step of the generation, of any run of the job, whose manifest verifies; else the
+    one that the generation began with. What was saved of the generation before, behind that, is never gone back to."""
+    begun = (generation.generation - 1, generation.from_step)
+    manifests = []
+    for info in runs.list():
+        match = _MANIFEST.fullmatch(info.key)
+        place = (int(match[1]), int(match[2])) if match is not None else None
+        if place is not None and (place[0] == generation.generation or place == begun):
+            manifests.append((place, info.key))
+    for _, key in sorted(manifests, reverse=True):
         found = _verified(runs, key, job)
         if found is not None:
             return found

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from trainer.config_fitting import LossConfig, NoiseConfig, OptimizationConfig, PrecisionName, ValidationConfig
+from trainer.config_text import TextConfig
 from trainer.data.rules import PictureRules, SubsetRules
 
 AdapterTypeName = Literal["lora", "locon", "loha", "lokr", "dylora"]
@@ -139,6 +140,7 @@ class TrainConfig:
     optimization: OptimizationConfig
     loss: LossConfig
     noise: NoiseConfig
+    text: TextConfig
     validation: ValidationConfig | None
     previews: PreviewConfig
     checkpoint_every: int | None

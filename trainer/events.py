@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NoReturn
 
 import numpy as np
 import structlog
+from torch import Tensor
 
 from loramill import v1
 from store import be_patient
 from trainer import checkpoint
-from trainer.arena import Arena
 from trainer.config import TrainConfig
+from trainer.divergence import DivergenceGuard
 from trainer.errors import Cancelled, Preempted
-from trainer.families.base import Base
+from trainer.loop import Training, shown_values
 from trainer.measurements import Measurement
-from trainer.metrics import TrainerMetrics
+from trainer.metrics import TrainerMetrics, Work
 from trainer.outputs import FINAL, Output, Report, Saver, picture, png
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
 from trainer.record import RunRecord, now
+from trainer.resuming import Start
+from trainer.state import final_values, state_of
 from trainer.stopping import STOPPING_SECONDS, Stopped, StopSignal
 from trainer.story import Story, read_metrics, write_report
 
@@ -41,27 +44,40 @@ class RunEvents:
     metrics: TrainerMetrics
     stop: StopSignal
     saver: Saver
-    arena: Arena
-    base: Base
+    training: Training
+    first_values: Tensor
+    """Of the adapter before the first step, (N,), in host memory."""
     story: Story
-    steps: int
     checkpoint_every: int
     fingerprint: str
     report_seconds: float
+    start: Start
+    """Where the loop began, for the first time or after training was taken back."""
+    guard: DivergenceGuard = field(default_factory=DivergenceGuard)
     last_report: float = field(default_factory=time.monotonic)
-    started_at: float = 0.0
-    """Seconds of training that earlier runs have done."""
-    started_step: int = 0
     measured_at: float = 0.0
     """Seconds of training up to the last measurement."""
     stopping: bool = False
+
+    @property
+    def steps(self) -> int:
+        """The last step, as far as it is known yet."""
+        return self.training.last_step
+
+    def go_on(self, start: Start) -> None:
+        """The loop begins here."""
+        self.start, self.measured_at = start, start.trained_seconds
+        self.story.warnings.extend(start.warnings)
+        self.reporter.length(start.step, self.training.steps, start.trained_seconds)
+        known = read_metrics(self.record.runs, self.reporter.unstored) if start.step else []
+        self.guard = DivergenceGuard(metric.loss for metric in known if metric.step <= start.step)
 
     def wants_measurements(self, step: int) -> bool:
         # Looked at once a step: a signal that comes later must not stop the run before this step is measured.
         self.stopping = self.stop.received
         due = time.monotonic() - self.last_report >= self.report_seconds
         # The device is waited for after the run's first step too: the time until then is told.
-        first = step == self.started_step + 1
+        first = step == self.start.step + 1
         return due or first or self.stopping or step == self.steps or self._keeps(step)
 
     def _keeps(self, step: int) -> bool:
@@ -72,7 +88,7 @@ class RunEvents:
     def measured(self, measurements: list[Measurement], trained_seconds: float) -> None:
         self.last_report = time.monotonic()
         done = measurements[-1].step
-        pace = (trained_seconds - self.started_at) / max(1, done - self.started_step)
+        pace = (trained_seconds - self.start.trained_seconds) / max(1, done - self.start.step)
         self.reporter.trained(
             [
                 v1.TrainingMetric(
@@ -83,20 +99,31 @@ class RunEvents:
                     gradient_norm=read.gradient_norm,
                     images_per_second=read.images_per_second,
                     loss_by_band=read.loss_by_band,
+                    validation_loss=read.validation_loss,
                     time=now(),
                 )
                 for read in measurements
             ],
-            remaining=pace * (self.steps - done),
+            remaining=pace * (self.training.steps - done),
             trained_seconds=trained_seconds,
         )
-        self.metrics.loss.set(measurements[-1].loss)
-        self.metrics.rate.set(measurements[-1].images_per_second)
+        last = measurements[-1]
+        self.metrics.loss.set(last.loss)
+        self.metrics.learning_rate.set(last.learning_rate)
+        self.metrics.gradient_norm.set(last.gradient_norm)
+        self.metrics.step.set(last.step)
+        self.metrics.target.set(self.steps)
+        self.metrics.rate.set(last.images_per_second)
         self.metrics.steps.inc(len(measurements))
         self.metrics.images.inc(sum(read.images for read in measurements))
         for _ in measurements:
             self.metrics.step_seconds.observe((trained_seconds - self.measured_at) / len(measurements))
         self.measured_at = trained_seconds
+        for read in measurements:
+            self.guard.look(read.step, read.loss, read.names)
+
+    def spending(self, work: Work) -> AbstractContextManager[None]:
+        return self.metrics.spending(work)
 
     def after_step(self, step: int, trained_seconds: float) -> None:
         if self.stopping:
@@ -104,14 +131,20 @@ class RunEvents:
         if step == self.steps:
             return
         if step % self.checkpoint_every == 0:
-            self.commit_checkpoint(step, trained_seconds)
+            with self.spending("checkpoint"):
+                self.commit_checkpoint(step, trained_seconds)
             self.record.check_current()
         if self.config.previews.every_steps and step % self.config.previews.every_steps == 0:
-            with self._interruptible(step, trained_seconds):
+            shown = self._showing(shown_values(self.training))
+            with self.spending("preview"), self._interruptible(step, trained_seconds), shown:
                 self.draw(step)
         if self.config.save_every and step % self.config.save_every == 0:
             after = self.story.previews.get(step, np.zeros((0,)))
-            self._save(f"{step:06d}", step, is_partial=False, after=after, report=None)
+            with self.spending("save"), self._showing(shown_values(self.training)):
+                self._save(f"{step:06d}", step, is_partial=False, after=after, report=None)
+
+    def _showing(self, values: Tensor | None) -> AbstractContextManager[None]:
+        return self.training.arena.showing(values)
 
     @contextmanager
     def _interruptible(self, step: int, trained_seconds: float) -> Iterator[None]:
@@ -137,10 +170,10 @@ class RunEvents:
             self.record.run,
             checkpoint.Checkpoint(
                 step=step,
-                generation=0,
+                generation=self.start.generation.generation,
                 trained_seconds=trained_seconds,
                 numeric_fingerprint=self.fingerprint,
-                tensors=self.arena.state(),
+                tensors=state_of(self.training),
             ),
             checkpoint.job_sha256(self.record.assignment),
         )
@@ -151,7 +184,8 @@ class RunEvents:
         if not self.config.previews.prompts:
             return
         self.reporter.phase(v1.PHASE_PREVIEWING, f"drawing previews after step {step}")
-        pictures = draw_previews(self.base, self.config.previews, self.config.pictures.resolution)
+        training, side = self.training, self.config.pictures.resolution
+        pictures = draw_previews(training.base, training.words.of, self.config.previews, side)
         self.story.previews[step] = pictures
         for place, values in enumerate(pictures):
             path = self.saver.work / "preview.png"
@@ -162,16 +196,19 @@ class RunEvents:
 
     def save_partial(self, step: int) -> None:
         """What there is of the adapter, without pictures: a run that is being stopped has seconds."""
-        self._save(FINAL, step, is_partial=True, after=np.zeros((0,)), report=None)
+        with self._showing(final_values(self.training)):
+            self._save(FINAL, step, is_partial=True, after=np.zeros((0,)), report=None)
 
     def save_final(self, trained_seconds: float) -> None:
-        with self._interruptible(self.steps, trained_seconds):
+        validation = self.training.validation
+        step = validation.best_step if validation is not None and validation.config.keep_best else self.steps
+        with self._interruptible(self.steps, trained_seconds), self._showing(final_values(self.training)):
             self.draw(self.steps)
             self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
             self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
             report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
             after = self.story.previews.get(self.steps, np.zeros((0,)))
-            self._save(FINAL, self.steps, is_partial=False, after=after, report=report)
+            self._save(FINAL, step, is_partial=False, after=after, report=report)
 
     def _save(self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None) -> None:
         before = self.story.previews.get(0, np.zeros((0,)))

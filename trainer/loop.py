@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +33,7 @@ from trainer.latents import Posterior
 from trainer.loss_scaling import LossScale
 from trainer.losses import error, squared_error, weight
 from trainer.measurements import ROWS, Measurement, Measurements
+from trainer.metrics import Work
 from trainer.noise import add_noise, target
 from trainer.noise_draws import draw
 from trainer.optimizers import Optimizer
@@ -82,6 +84,10 @@ class Events(Protocol):
 
     def wants_measurements(self, step: int) -> bool:
         """Whether the device should be read now: a report is due, or the state will be kept. Asked once after each step."""
+        ...
+
+    def spending(self, work: Work) -> AbstractContextManager[None]:
+        """Around what the time goes to."""
         ...
 
 
@@ -333,16 +339,19 @@ def train(
         prior_loss: Tensor | None = None
         for place, visits in enumerate(batches):
             torch.manual_seed(int(generator(optimization.seed, "dropout", step, place).integers(2**63)))
-            batch = training_batch(training, visits)
-            losses = example_losses(training, batch)
-            _backward(training, losses.sum() / pictures)
-            measurements.add(losses, batch.names, batch.host_timesteps)
-            if prior is not None:
-                loss = prior_losses(training, prior_batch(training, step, place)).mean() / len(batches)
-                _backward(training, prior.weight * loss)
-                prior_loss = loss.detach() if prior_loss is None else prior_loss + loss.detach()
+            with events.spending("data"):
+                batch = training_batch(training, visits)
+            with events.spending("network"):
+                losses = example_losses(training, batch)
+                _backward(training, losses.sum() / pictures)
+                measurements.add(losses, batch.names, batch.host_timesteps)
+                if prior is not None:
+                    loss = prior_losses(training, prior_batch(training, step, place)).mean() / len(batches)
+                    _backward(training, prior.weight * loss)
+                    prior_loss = loss.detach() if prior_loss is None else prior_loss + loss.detach()
 
-        measurements.close(prior_loss, _update(training, step, factor))
+        with events.spending("update"):
+            measurements.close(prior_loss, _update(training, step, factor))
         trained_seconds += time.monotonic() - began
 
         # What the adapter does with examples that it has never seen.
@@ -353,7 +362,9 @@ def train(
         ended = step + 1 == training.last_step
         late = trained_seconds > training.config.deadline_seconds and not ended
         if events.wants_measurements(step + 1) or ended or late or measurements.unread == ROWS:
-            events.measured(measurements.read(), trained_seconds)
+            with events.spending("device"):
+                read = measurements.read()
+            events.measured(read, trained_seconds)
         events.after_step(step + 1, trained_seconds)
         if late:
             raise DeadlineExceeded(

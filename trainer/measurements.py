@@ -27,6 +27,7 @@ class _Row:
     learning_rate: float
     names: list[str] = field(default_factory=list)
     bands: list[int] = field(default_factory=list)
+    validation_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,9 @@ class Measurement:
     images_per_second: float
     loss_by_band: tuple[float, ...]
     """Not a number where a band had no picture."""
+    names: tuple[str, ...] = ()
+    """Whose losses they are."""
+    validation_loss: float | None = None
 
 
 class Measurements:
@@ -74,6 +78,10 @@ class Measurements:
         if prior_loss is not None:
             self._buffer[self.unread - 1, self._width] = prior_loss.detach()
         self._buffer[self.unread - 1, self._width + 1] = gradient_norm
+
+    def validated(self, loss: float) -> None:
+        """The newest step's error on the validation examples."""
+        self._rows[-1].validation_loss = loss
 
     def read(self) -> list[Measurement]:
         """Waits for the device and gives what is unread; raises Diverged at the first number that is not finite."""
@@ -111,4 +119,6 @@ class Measurements:
             images=len(losses),
             images_per_second=rate,
             loss_by_band=tuple(sum(band) / len(band) if band else math.nan for band in by_band),
+            names=tuple(row.names),
+            validation_loss=row.validation_loss,
         )

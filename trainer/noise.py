@@ -7,6 +7,9 @@ abar  cumulative product of 1 - beta, of each example's timestep  (B,)
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -62,3 +65,28 @@ def target(prediction_type: str, x0: Tensor, eps: Tensor, abar: Tensor) -> Tenso
 def snr(abar: Tensor) -> Tensor:
     """abar / (1 - abar) (Kingma et al., arXiv 2107.00630, eq. 2)."""
     return abar / (1 - abar)
+
+
+def offset_noise(eps: Tensor, offset: float, xi: Tensor) -> Tensor:
+    """eps + offset · xi, with one standard normal number xi (B, C, 1, 1) a channel (Guttenberg, "Diffusion with Offset Noise",
+    2023)."""
+    return eps + offset * xi
+
+
+def pyramid_noise(eps: Tensor, levels: Sequence[Tensor], discount: float) -> Tensor:
+    """eps + sum over i of discount^i · upsample(levels[i - 1]), scaled to a deviation of 1 an example (Whitaker,
+    "Multi-Resolution Noise for Diffusion Model Training", 2023). Levels are (B, C, h, w), coarser and coarser."""
+    size = eps.shape[-2:]
+    for place, level in enumerate(levels, start=1):
+        eps = eps + discount**place * torch.nn.functional.interpolate(level, size, mode="bilinear")
+    return eps / eps.flatten(1).std(1).view(-1, 1, 1, 1)
+
+
+def perturbed_noise(eps: Tensor, gamma: float, xi: Tensor) -> Tensor:
+    """eps + gamma · xi: what is added to the input while eps stays the target (Ning et al., arXiv 2301.11706, algorithm 1)."""
+    return eps + gamma * xi
+
+
+def logit_normal(u: float, mean: float, deviation: float) -> float:
+    """sigmoid(mean + deviation · u) for a standard normal u: a share in (0, 1) (Esser et al., arXiv 2403.03206, eq. 19)."""
+    return 1 / (1 + math.exp(-(mean + deviation * u)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,6 +24,10 @@ from trainer.data.dataset import Example, Reading, read_dataset
 from trainer.data.images import Decoder
 from trainer.data.order import Order
 from trainer.data.views import View
+from trainer.data_report.budget import sample
+from trainer.data_report.job import Reporting
+from trainer.data_report.job import store as store_report
+from trainer.data_report.report import DataReport
 from trainer.embeddings import Words
 from trainer.families.base import Base
 from trainer.errors import UserError
@@ -48,6 +53,7 @@ from trainer.progress import Reporter
 from trainer.record import RunRecord
 from trainer.schedules import default_warmup
 from trainer.stopping import StopSignal
+from trainer.text.findings import text_warnings
 from trainer.validation import HeldOut, Validation, default_distance, held_out_ids
 
 log = structlog.get_logger()
@@ -137,13 +143,15 @@ class Preparation:
         )
         captions = {caption for example in reading.examples for caption in captions_of(config, example)}
         known = set(config.prior.captions) if config.prior else set()
-        words.prepare(captions, known, self.progress("encoding captions"))
-        prior = self._prior(base, fingerprint)
+        prompts = {text for one in config.previews.prompts for text in (one.prompt, one.negative_prompt)}
+        words.prepare(captions | prompts, known, self.progress("encoding captions"))
+        prior = self._prior(base, words, fingerprint)
         examples, held_out = self._parted(reading)
         order = self._order(examples)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
         confirm_base(base, config, examples, posteriors, words)
         adapter = put_adapter(config, base, self._beginnings(base))
+        base.keep({"unet", *words.trained})
         if config.optimization.gradient_checkpointing:
             compute_again(base.network(name) for name in {"unet", *config.trained})
         arena = Arena(adapter.groups(config.optimization.weight_decay), device)
@@ -167,7 +175,40 @@ class Preparation:
             steps=steps,
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )
-        return training, adapter, _token_warnings(base, captions | known)
+        return (
+            training,
+            adapter,
+            text_warnings(captions | known, config.text.max_tokens, partial(most_tokens, base.text_encoders)),
+        )
+
+    def data_report(self, base: Base, training: Training, reading: Reading, fingerprint: str) -> DataReport:
+        """What there is to say of the data, also stored for the service. Call it while the adapter is off."""
+        self.reporter.phase(v1.PHASE_ENCODING, "looking at the data")
+        config, assignment = self.config, self.record.assignment
+        reporting = Reporting(
+            subsets=config.subsets,
+            rules=config.pictures,
+            base=base,
+            base_name=assignment.base_model.name,
+            base_digest=assignment.base_model.digest,
+            fingerprint=fingerprint,
+            at_once=max(2, config.optimization.batch_size),
+            decoder=self.decoder,
+            cache=self.cache,
+            progress=self.progress,
+        )
+        visits = training.steps * config.optimization.batch_size * config.optimization.gradient_accumulation
+        report = reporting.made(
+            assignment.spec.dataset.dataset,
+            reading.examples,
+            [caption_variant(config, example, 0) for example in reading.examples],
+            training.words,
+            training.posteriors,
+            sample(len(reading.examples), visits),
+        )
+        base.keep({"unet", *training.words.trained})
+        store_report(report, self.record, self.work)
+        return report
 
     def _mirrored(self, example: Example) -> bool:
         return self.config.subsets[example.subset].flip_probability > 0
@@ -182,13 +223,14 @@ class Preparation:
         layers = {name: layers_of(base.network(name)) for name in base.network_names}
         return begin_from(matched(file.layers, layers), self.config)
 
-    def _prior(self, base: Base, fingerprint: str) -> list[PriorExample]:
+    def _prior(self, base: Base, words: Words, fingerprint: str) -> list[PriorExample]:
         if self.config.prior is None:
             return []
         return draw_prior(
             self.config.prior,
             self.config.previews,
             base,
+            words.of_base,
             self.cache,
             side=self.config.pictures.resolution,
             seed=self.config.optimization.seed,
@@ -245,11 +287,3 @@ class Preparation:
             batch_size=self.config.optimization.batch_size,
             accumulation=self.config.optimization.gradient_accumulation,
         )
-
-
-def _token_warnings(base: Base, captions: set[str]) -> list[str]:
-    room = min(encoder.max_tokens for encoder in base.text_encoders) - 2
-    long = sorted(caption for caption in captions if most_tokens(base.text_encoders, caption) > room)
-    if not long:
-        return []
-    return [f"{len(long)} captions are longer than {room} tokens and are cut, such as {long[0][:80]!r}; shorten them."]

@@ -52,6 +52,7 @@ class RunRecord:
         self.assignment = assignment
         self.run: ObjectStore = open_store(assignment.run_uri)
         self.runs: ObjectStore = open_store(assignment.runs_uri)
+        self.line: ObjectStore = open_store(assignment.line_uri)
         self._control: ObjectStore = open_store(assignment.control_uri)
 
     def claim(self) -> None:

@@ -125,6 +125,8 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
     log.info("adapter in place", layers=adapter.counted(), parameters=training.arena.count)
 
     first_values = training.arena.values.detach().cpu().clone()
+    with adapter.off():
+        data_report = preparation.data_report(base, training, reading, fingerprint)
     start = resumed(training, record, fingerprint)
     warnings = [*reading.warnings, *folder.warnings, *cut]
     events = RunEvents(
@@ -136,7 +138,7 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         saver=_saver(preparation, reading, base, training, adapter),
         training=training,
         first_values=first_values,
-        story=Story(config, reading, warnings, fingerprint),
+        story=Story(config, reading, warnings, fingerprint, data_report),
         checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
         fingerprint=fingerprint,
         report_seconds=settings.report_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from trainer.latents import Posterior
 from trainer.loop import Training
 from trainer.loss_scaling import LossScale
 from trainer.measurements import Measurement
+from trainer.metrics import WORKS, Work
 from trainer.optimizers import make_optimizer
 from trainer.prior import PriorExample
 
@@ -118,6 +120,10 @@ class Watched:
     def measured(self, measurements: list[Measurement], trained_seconds: float) -> None:
         assert trained_seconds > 0
         self.measurements += measurements
+
+    def spending(self, work: Work) -> AbstractContextManager[None]:
+        assert work in WORKS
+        return nullcontext()
 
     def after_step(self, step: int, trained_seconds: float) -> None:
         assert step > 0

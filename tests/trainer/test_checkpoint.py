@@ -11,6 +11,7 @@ import torch
 
 from loramill import v1
 from store import ObjectStore, open_store
+from trainer import generations
 from trainer.checkpoint import Checkpoint, choose, commit, job_sha256
 
 JOB = "a" * 64
@@ -34,8 +35,8 @@ def saved(runs: ObjectStore, launch: int, step: int, *, generation: int = 0, job
     return f"{launch}/checkpoints/{generation:03d}-{step:07d}/"
 
 
-def chosen(runs: ObjectStore) -> tuple[int, int] | None:
-    found = choose(runs, JOB)
+def chosen(runs: ObjectStore, generation: v1.Generation = generations.FIRST) -> tuple[int, int] | None:
+    found = choose(runs, JOB, generation)
     return None if found is None else (found.generation, found.step)
 
 
@@ -44,18 +45,35 @@ def overwrite(runs: ObjectStore, key: str, content: bytes) -> None:
     runs.put_new(key, content)
 
 
-def test_the_highest_generation_and_step_of_any_run(runs: ObjectStore) -> None:
+def test_the_highest_step_of_any_run(runs: ObjectStore) -> None:
     assert choose(runs, JOB) is None
     saved(runs, 1, 900)
     saved(runs, 2, 1000)
     saved(runs, 9, 20)
-    assert chosen(runs) == (0, 1000)
-    saved(runs, 3, 40, generation=1)
     found = choose(runs, JOB)
     assert found is not None
-    assert (found.generation, found.step, found.trained_seconds) == (1, 40, 20.0)
+    assert (found.generation, found.step, found.trained_seconds) == (0, 1000, 500.0)
     assert found.numeric_fingerprint == "here"
-    assert found.tensors["values"].tolist() == [40.0]
+    assert found.tensors["values"].tolist() == [1000.0]
+
+
+def test_a_generation_goes_on_where_it_began_and_never_behind(runs: ObjectStore, tmp_path: Path) -> None:
+    """An old run that has not learnt of it may still write into the line that was given up."""
+    for step in (20, 40, 60):
+        saved(runs, 1, step)
+    line = open_store(f"file://{tmp_path}/line/")
+    assert generations.current(line) == generations.FIRST
+    opened = generations.open_next(line, generations.FIRST, from_step=40, message="It diverged.")
+    assert (opened.generation, opened.from_step, opened.rate_factor) == (1, 40, 0.5)
+    assert generations.open_next(line, generations.FIRST, from_step=20, message="Late.") == opened
+    assert generations.current(line) == opened
+
+    assert chosen(runs, opened) == (0, 40)
+    saved(runs, 1, 80)
+    assert chosen(runs, opened) == (0, 40)
+    saved(runs, 2, 50, generation=1)
+    assert chosen(runs, opened) == (1, 50)
+    assert chosen(runs, v1.Generation(generation=2, from_step=0)) is None
 
 
 def damaged_state(runs: ObjectStore, folder: str) -> None:

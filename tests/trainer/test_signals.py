@@ -14,7 +14,7 @@ import pytest
 from loramill import v1
 from store.files import FileStore
 from tests.trainer.jobs import SETTINGS, Job, Jobs
-from trainer import events, loop, preparation, run
+from trainer import events, loop, preparation, resuming, run
 
 SPEC: dict[str, object] = {
     "optimization": {"steps": 4},
@@ -42,7 +42,7 @@ MOMENTS = {
     "fetching the base": Moment(preparation, "fetch_base", call=1),
     "loading": Moment(run, "load_base", call=1),
     "encoding": Moment(preparation, "encode_examples", call=1),
-    "looking for a checkpoint": Moment(run.checkpoint, "choose", call=1),
+    "looking for a checkpoint": Moment(resuming.checkpoint, "choose", call=1),
     "previews before training": Moment(events, "draw_previews", call=1),
     "an optimizer step": Moment(loop, "training_batch", call=2, kept=2, finishes=True),
     "the last optimizer step": Moment(loop, "training_batch", call=4, kept=4, finishes=True),
