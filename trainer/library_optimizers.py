@@ -1,4 +1,4 @@
-"""Optimizers from the libraries that keep them, over the arena; their state as plain tensors, so that resuming gives the same bits.
+"""Optimizers from the libraries that keep them, over the arena; their state as plain tensors, so that a resume gives the same bits.
 
 What a library keeps of each parameter and what it keeps of each group (numbers) becomes the state's tensors: numbers are kept as
 float64, which holds every float and every whole number below 2^53 exactly.

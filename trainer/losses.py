@@ -1,4 +1,4 @@
-"""How far a prediction is from its target, and what an example's error weighs. One function an equation, symbols as in the papers.
+"""How far a prediction is from its target, and what that weighs. One function an equation, symbols as in the papers.
 
 a     prediction - target                                      (B, C, H, W)
 delta where squares go over to absolute values                 (B,)
@@ -29,7 +29,7 @@ def pseudo_huber(a: Tensor, delta: Tensor) -> Tensor:
 
 
 def smooth_l1(a: Tensor, delta: Tensor) -> Tensor:
-    """a^2 / (2 delta) where |a| < delta, else |a| - delta / 2, elementwise (Girshick, arXiv 1504.08083, eq. 3, where delta is 1)."""
+    """a^2 / (2 delta) where |a| < delta, else |a| - delta / 2, elementwise (Girshick, arXiv 1504.08083, eq. 3, with delta 1)."""
     delta = _per_example(delta, a)
     return torch.where(a.abs() < delta, a.square() / (2 * delta), a.abs() - delta / 2)
 

@@ -1,5 +1,7 @@
-"""The noise and the timestep of one use of an example, drawn by their keys. Each kind of draw has a purpose of its own, so that an
-option that is not used changes no other's numbers."""
+"""The noise and the timestep of one use of an example, drawn by their keys.
+
+Each kind of draw has a purpose of its own, so that an option that is not used changes no other's numbers.
+"""
 
 from __future__ import annotations
 

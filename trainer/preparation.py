@@ -29,14 +29,14 @@ from trainer.data_report.job import Reporting
 from trainer.data_report.job import store as store_report
 from trainer.data_report.report import DataReport
 from trainer.embeddings import Words
-from trainer.families.base import Base
 from trainer.errors import UserError
+from trainer.families.base import Base
 from trainer.families.text import most_tokens
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.matching import matched
 from trainer.formats.reading import read_adapter
-from trainer.latents import Posterior, encode_examples
 from trainer.gradient_checkpointing import compute_again
+from trainer.latents import Posterior, encode_examples
 from trainer.loop import Training, caption_variant, captions_of, framing_of
 from trainer.loss_scaling import LossScale
 from trainer.masks import read_masks
@@ -253,7 +253,7 @@ class Preparation:
         trained = [one for one in reading.examples if one.id not in ids]
         if not trained:
             raise UserError(
-                f"validation holds out all {len(ids)} examples, so that none is left to train on; add pictures, or hold out fewer."
+                f"validation holds out all {len(ids)} examples, so that none is left to train on; add pictures, or hold out less."
             )
         return trained, [one for one in reading.examples if one.id in ids]
 

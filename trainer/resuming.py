@@ -56,8 +56,8 @@ def taken_back(
     trained_seconds: float,
     error: Diverged,
 ) -> Start:
-    """After `generation` has diverged: opens the next one at its last good checkpoint, or at `first_values` (N,) if there is none,
-    at half the rates. Raises Diverged where that was done before."""
+    """After `generation` has diverged: opens the next one at its last good checkpoint, else at `first_values` (N,), at half the
+    rates. Raises Diverged where that was done before."""
     if generation.generation > 0:
         raise Diverged(
             f"{error} Training had been taken back to step {generation.from_step} once already, and had gone on at "

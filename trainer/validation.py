@@ -35,7 +35,7 @@ class HeldOut:
 
 
 def held_out_ids(ids: Sequence[str], share: float, seed: int) -> set[str]:
-    """The share of the examples that is held out, at least one: drawn for each by its id, so that it does not depend on the order."""
+    """The share of the examples that is held out, at least one: drawn for each by its id, so that order has no part in it."""
     count = max(1, round(share * len(ids)))
     return set(sorted(ids, key=lambda one: (generator(seed, "held out", one).random(), one))[:count])
 
