@@ -16,10 +16,12 @@ from store.records import read_record
 from trainer.adapters.tuner import AdaptedLayer
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
+from trainer.data_report.report import DataReport, thumbnail
 from trainer.formats.metadata import Provenance
 from trainer.outputs import Saver, picture
 from trainer.report.data import (
     DatasetSummary,
+    DataSuggestion,
     Metric,
     ModuleGroup,
     Notice,
@@ -33,6 +35,8 @@ from trainer.report.data import (
 )
 from trainer.report.document import render
 
+MOST_SUGGESTED = 8
+"""Pictures of a suggestion in the job's report; the data report has more."""
 _GROUPS = (
     ("attention: query, key, value, output", re.compile(r"\.attn[12]\.|self_attn")),
     ("feed-forward", re.compile(r"\.ff\.|mlp\.fc")),
@@ -60,6 +64,7 @@ class Story:
     reading: Reading
     warnings: list[str]
     fingerprint: str
+    data_report: DataReport
     previews: dict[int, np.ndarray] = field(default_factory=dict)
     """Pictures by step, (N, side, side, 3) floats in [0, 1]; step 0 is without the adapter."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
@@ -113,6 +118,15 @@ def _dataset(story: Story) -> DatasetSummary:
         name=str(story.config.spec.get("dataset", {}).get("dataset", "")),  # type: ignore[attr-defined]
         subsets=subsets,
         distinct_captions=len({example.caption for example in story.reading.examples}),
+        suggestions=[
+            DataSuggestion(
+                action=one.action.value,
+                title=one.title,
+                reason=one.reason,
+                pictures=[thumbnail(story.data_report, place) for place in one.pictures[:MOST_SUGGESTED]],
+            )
+            for one in story.data_report.suggestions
+        ],
     )
 
 

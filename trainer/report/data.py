@@ -118,6 +118,18 @@ class Notice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataSuggestion:
+    """Something to do about the dataset, found before training."""
+
+    action: str
+    """add, drop, crop or caption."""
+    title: str
+    reason: str
+    pictures: Sequence[Image.Image] = ()
+    """Some of those concerned, the worst first; small ones are enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
     """What was trained on."""
 
@@ -128,6 +140,8 @@ class DatasetSummary:
     """A few, as a sample."""
     warnings: Sequence[Notice] = ()
     """Pictures skipped, captions cut, duplicates and the like."""
+    suggestions: Sequence[DataSuggestion] = ()
+    """What to add, drop, crop or caption."""
 
     @property
     def pictures(self) -> int:

@@ -1,29 +1,18 @@
-"""The report: one HTML file that needs no other and no network.
-
-The page forbids itself everything by a Content-Security-Policy: no address but `data:` pictures, and only the one style
-sheet and the one script whose digests it names, so that a text which slipped through escaping still could not act.
-"""
+"""The report: one HTML file that needs no other and no network (`page`)."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
-from trainer.report.data import Notice, PreviewSeries, ReportData, RunFacts
+from trainer.report.data import DataSuggestion, Notice, PreviewSeries, ReportData, RunFacts
+from trainer.report.page import HERE, digest, environment, source
 from trainer.report.pictures import data_uri, is_small
 from trainer.report.plots import charts, final_loss
-from trainer.report.text import count, duration, figure, visible
+from trainer.report.text import count, duration, figure
 from trainer.report.usage import snippets
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,57 +51,28 @@ class _Tile:
 
 def render(data: ReportData) -> str:
     """The whole page. The same data gives the same text."""
-    style, script = _source("report.css"), _source("report.js")
+    style, script = source(HERE / "report.css"), source(HERE / "report.js")
     series = [_series(each) for each in data.previews]
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             data=data,
             style=style,
-            style_digest=_digest(style),
+            style_digest=digest(style),
             script=script,
-            script_digest=_digest(script),
+            script_digest=digest(script),
             tiles=_tiles(data),
             charts=charts(data.metrics),
             series=series,
             large_previews=any(not is_small(picture) for picture in _pictures(data.previews)),
             preview_steps=sorted({frame.step for each in series for frame in each.frames}),
             examples=_examples(data),
+            suggestions=_suggestions(data),
             notices=_notices(data),
             snippets=snippets(data.usage) if data.usage else [],
         )
     )
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        finalize=_finalize,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(count=count, figure=figure, duration=duration)
-    return environment
-
-
-def _finalize(value: object) -> object:
-    """Every text on its way into the page; only the project's own style and script pass as they are."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-@lru_cache(maxsize=4)
-def _source(name: str) -> Markup:
-    """A file of this folder, put into the page as it is."""
-    return Markup((HERE / name).read_text(encoding="utf-8"))
-
-
-def _digest(text: str) -> str:
-    """As Content-Security-Policy names an inline element (CSP level 3, section 2.3.1)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
 def _tiles(data: ReportData) -> list[_Tile]:
@@ -186,6 +146,11 @@ def _examples(data: ReportData) -> list[tuple[str, str, _Picture | None]]:
         (example.path, example.caption, _picture(example.picture) if example.picture else None)
         for example in data.dataset.examples
     ]
+
+
+def _suggestions(data: ReportData) -> list[tuple[DataSuggestion, list[_Picture]]]:
+    found = data.dataset.suggestions if data.dataset else ()
+    return [(one, [_picture(picture) for picture in one.pictures]) for one in found]
 
 
 def _notices(data: ReportData) -> list[Notice]:

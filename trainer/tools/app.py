@@ -151,6 +151,33 @@ def inspect(
 
 
 @app.command()
+def dataset_report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures, each with a .txt caption beside it.")],
+    resolution: Annotated[
+        int, typer.Option(min=8, help="Side of a square of the area that is trained at, in pixels.")
+    ] = 512,
+    bucket_step: Annotated[int, typer.Option(min=8, help="Step of the sides of aspect buckets, in pixels.")] = 64,
+    activation_tag: Annotated[str, typer.Option(help="The word that will call the concept.")] = "",
+    base: Annotated[
+        Path | None, typer.Option(help="A base model's folder, to ask it about pictures and captions. Default: none.")
+    ] = None,
+    family: Annotated[str, typer.Option(help="Of the base model: sd15, sd2, sdxl.")] = "sd15",
+    html: Annotated[Path | None, typer.Option(help="Where the report is written as a page that works offline.")] = None,
+    output: Annotated[
+        Literal["table", "json"], typer.Option("--output", "-o", help="table for people, json for programs.")
+    ] = "table",
+) -> None:
+    """Say what there is to say of a folder of pictures before it is trained on, and suggest what to change."""
+    from trainer.data.rules import PictureRules
+    from trainer.tools.dataset_report import BaseChoice
+    from trainer.tools.dataset_report import dataset_report as tool
+
+    rules = PictureRules(resolution=resolution, bucket_step=bucket_step)
+    choice = None if base is None else BaseChoice(folder=base, family=family)
+    tool(folder, rules, activation_tag, choice, html, as_json_=output == "json")
+
+
+@app.command()
 def prove_adapters() -> None:
     """Prove that each type of adapter trains, merges and reads back as the same."""
     from trainer.tools.prove import prove_adapters as tool
