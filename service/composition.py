@@ -22,6 +22,7 @@ from service.bases import SHAPES_ID, Bases
 from service.caption_tokens import CaptionTokens
 from service.collecting import CollectorCounts, collecting
 from service.dataset_imports import DatasetImports
+from service.dataset_reports import DatasetReports
 from service.datasets import Datasets
 from service.direct_uploads import DirectUploads
 from service.import_launchers import allowed_imports, import_launcher, import_threads
@@ -130,6 +131,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
             datasets,
             Uploads(datasets, platform.staging, settings.upload_limit),
             DatasetImports(datasets, settings.dataset_root, platform.staging, settings.upload_limit),
+            DatasetReports(store, datasets),
             DirectUploads(datasets, platform.direct, settings.upload_limit) if platform.direct is not None else None,
         ),
         AdapterServicer(

@@ -9,7 +9,8 @@
 <tenant>/jobs/<job>/control/…                    written by the service, read by the trainer
     job.json  launches/<n>.json  starts/<n>.json  ends/<n>.json  cancel.json  outcome.json  tombstone.json
 <tenant>/jobs/<job>/runs/<n>/…                   written by launch n alone
-    claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  checkpoints/…  adapters/<name>/…  end.json
+    claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  data-report/…  checkpoints/…  adapters/<name>/…
+    end.json
 <tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
 <tenant>/uploaded-adapters/<adapter>/…           the file, manifest.json (AdapterManifest)
 <tenant>/deleted-adapters/<adapter>.json         tombstones of adapters
@@ -21,6 +22,7 @@
 <tenant>/caches/…                                disposable
 <tenant>/audit/<id>.json                         AuditRecord, newest first
 _shared/bases/<base>/…                           import.json  files/…  files/manifest.json  base.json; for all tenants
+_shared/bases/<base>/imports/<n>/…               request.json by the service; status.json  end.json by the import alone
 _shared/audit/<id>.json                          changes of what all tenants read
 """
 
@@ -328,6 +330,10 @@ class RunKeys:
     def logs_prefix(self) -> str:
         return f"{self.root}logs/"
 
+    def data_report(self, name: str) -> str:
+        """What the run found in its dataset: `report.txt`, `report.json` or `report.html`."""
+        return f"{self.root}data-report/{name}"
+
     @property
     def adapters_prefix(self) -> str:
         return f"{self.root}adapters/"
@@ -419,6 +425,36 @@ class BaseKeys:
     @property
     def manifest(self) -> str:
         return f"{self.files}manifest.json"
+
+    @property
+    def imports_prefix(self) -> str:
+        return f"{self.root}imports/"
+
+    def import_(self, number: int) -> BaseImportKeys:
+        return BaseImportKeys(f"{self.imports_prefix}{number:06d}/")
+
+    def number_of_import(self, key: str) -> int:
+        """Which import a key below `imports_prefix` belongs to."""
+        return int(part_after(self.imports_prefix, key))
+
+
+@dataclass(frozen=True)
+class BaseImportKeys:
+    """The keys of one import of a base model."""
+
+    root: str
+
+    @property
+    def request(self) -> str:
+        return f"{self.root}request.json"
+
+    @property
+    def status(self) -> str:
+        return f"{self.root}status.json"
+
+    @property
+    def end(self) -> str:
+        return f"{self.root}end.json"
 
 
 BASES_PREFIX = f"{SHARED}/bases/"

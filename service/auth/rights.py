@@ -45,6 +45,7 @@ NEEDED: dict[str, Role] = {
         CompleteUploads=Role.EDITOR,
         FinalizeDataset=Role.EDITOR,
         GetDataset=Role.VIEWER,
+        GetDatasetReport=Role.VIEWER,
         ListDatasets=Role.VIEWER,
         DeleteDataset=Role.EDITOR,
     ),
@@ -62,6 +63,7 @@ NEEDED: dict[str, Role] = {
         ListBaseModels=Role.VIEWER,
         GetBaseModel=Role.VIEWER,
         ImportBaseModel=Role.OPERATOR,
+        InspectTokens=Role.VIEWER,
     ),
 }
 """The least role, by the full name of the RPC."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from loramill import v1
 from loramill.v1 import dataset_service_pb2_grpc
 from service.caller import current_caller
+from service.dataset_imports import DatasetImports
+from service.dataset_reports import DatasetReports
 from service.datasets import Datasets, dataset_id
 from service.direct_transfers import no_direct_transfers
 from service.direct_uploads import DirectUploads
@@ -19,11 +21,14 @@ from service.uploads import Uploads
 class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     datasets: Datasets
     uploads: Uploads
+    imports: DatasetImports
+    reports: DatasetReports
     direct: DirectUploads | None = None
     """None where no addresses are given out."""
 
     async def CreateDataset(self, request: v1.CreateDatasetRequest, _context: object) -> v1.Dataset:
-        return await asyncio.to_thread(self.datasets.create, current_caller(), request)
+        create = self.imports.create if request.source_uri else self.datasets.create
+        return await asyncio.to_thread(create, current_caller(), request)
 
     async def UploadFile(
         self, request_iterator: AsyncIterator[v1.UploadFileRequest], _context: object
@@ -50,6 +55,15 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def ListDatasets(self, request: v1.ListDatasetsRequest, _context: object) -> v1.ListDatasetsResponse:
         return await asyncio.to_thread(self.datasets.page, current_caller().tenant, request)
+
+    async def GetDatasetReport(
+        self, request: v1.GetDatasetReportRequest, _context: object
+    ) -> AsyncIterator[v1.GetDatasetReportResponse]:
+        stored = await asyncio.to_thread(self.reports.newest, current_caller().tenant, request)
+        yield v1.GetDatasetReportResponse(report=stored.report)
+        pieces = self.reports.pieces(stored)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield v1.GetDatasetReportResponse(data=piece)
 
     async def DeleteDataset(self, request: v1.DeleteDatasetRequest, _context: object) -> v1.DeleteDatasetResponse:
         await asyncio.to_thread(self.datasets.delete, current_caller(), dataset_id(request.name))

@@ -234,6 +234,16 @@ class Datasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     def GetDataset(self, request, context):
         return find(context, self.state.datasets, request.name)
 
+    def GetDatasetReport(self, request, context):
+        find(context, self.state.datasets, request.name)
+        content = {v1.DATASET_REPORT_FORMAT_JSON: b'{"suggestions": []}'}.get(request.format, b"10 pictures\n")
+        size = len(content) + (1 if request.name.endswith("torn") else 0)
+        yield v1.GetDatasetReportResponse(
+            report=v1.DatasetReport(training_job="trainingJobs/j", launch=2, size_bytes=size)
+        )
+        yield v1.GetDatasetReportResponse(data=content[:5])
+        yield v1.GetDatasetReportResponse(data=content[5:])
+
     def ListDatasets(self, request, context):
         found, token = page(list(self.state.datasets.values()), request, 2)
         return v1.ListDatasetsResponse(datasets=found, next_page_token=token)

@@ -262,6 +262,18 @@ def test_cancel_delete_logs_metrics(service: FakeService, loramill: Loramill) ->
     assert service.state.requests[-1].delete_adapters
 
 
+def test_dataset_report(loramill: Loramill, pictures: Path, tmp_path: Path) -> None:
+    loramill("dataset", "create", str(pictures))
+    text = loramill("dataset", "report", "set1")
+    assert text.out == "10 pictures\n"
+    assert "Made by j, launch 2" in text.err
+    assert json.loads(loramill("dataset", "report", "set1", "--format", "json").out) == {"suggestions": []}
+    out = tmp_path / "report.html"
+    assert f"Saved {out}" in loramill("dataset", "report", "set1", "--format", "html", "--out", str(out)).err
+    assert out.read_bytes() == b"10 pictures\n"
+    assert loramill("dataset", "report", "none").code == 1
+
+
 def test_dataset_create(loramill: Loramill, pictures: Path) -> None:
     result = loramill("dataset", "create", str(pictures))
     assert result.code == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from loramill import v1
     from loramill.inputs.result import Layout
     from loramill.upload import UploadProgress
+
+
+class ReportForm(StrEnum):
+    """In which a data report is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+
 
 app = typer.Typer(help="Pictures and captions to train on.", no_args_is_help=True)
 
@@ -166,6 +176,35 @@ def get(
     """Show one dataset."""
     with connect(context, server) as client:
         print_one(client.get_dataset(name), output, _details)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    name: NameArgument,
+    form: Annotated[
+        ReportForm, typer.Option("--format", help="text for a terminal, json for programs, html with small pictures.")
+    ] = ReportForm.TEXT,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The file to write it to. Default: standard output, of html DATASET.html."),
+    ] = None,
+    server: ServerOption = None,
+) -> None:
+    """Show what the newest job on a dataset found in it before it trained, and what it suggests to change."""
+    from loramill import v1
+
+    with connect(context, server) as client:
+        number = v1.DatasetReportFormat.Value(f"DATASET_REPORT_FORMAT_{form.name}")
+        found, content = client.dataset_report(name, number)
+    say(f"Made by {found.training_job.rpartition('/')[2]}, launch {found.launch}, {clock(found.create_time)}.")
+    if out is None and form is ReportForm.HTML:
+        out = Path(f"{name.rpartition('/')[2]}.html")
+    if out is None:
+        typer.echo(content.decode(), nl=not content.endswith(b"\n"))
+        return
+    out.write_bytes(content)
+    say(f"Saved {out}.")
 
 
 @app.command("list")
