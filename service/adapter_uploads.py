@@ -20,9 +20,9 @@ from loramill import v1
 from service import indexes, keys
 from service.adapter_files import FoundAdapter, UnknownAdapter, examine
 from service.audit import Audit
-from service.base_files import PICKLES
 from service.caller import Caller
 from service.errors import InvalidRequest, Refused, ResourceExists, Violation, invalid
+from service.layout import PICKLES
 from service.safetensors_header import Header, HeaderError, read_header, tensors_sha256
 from service.streaming import Announced, stream, violations_of_content
 from service.times import to_timestamp, utc_now

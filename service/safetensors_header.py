@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Header:
     """Tensors by name."""
 
     tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What whoever saved the file wrote about it; never trusted with more than a hint."""
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -85,7 +87,13 @@ def read_header(path: Path, largest: int = LARGEST_HEADER) -> Header:
         header = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise HeaderError("is no safetensors file: its header is not JSON; download it again") from error
-    return Header(_tensors(header, _LENGTH_BYTES + length, size))
+    tensors = _tensors(header, _LENGTH_BYTES + length, size)
+    return Header(tensors, _metadata(header))
+
+
+def bits_of(dtype: str) -> int:
+    """Bits of a number, by the format's word."""
+    return _TYPES[dtype][0]
 
 
 def tensors_sha256(path: Path, header: Header) -> str:
@@ -119,6 +127,13 @@ def _tensors(header: Any, first_byte: int, size: int) -> dict[str, Tensor]:
             f"holds {size - first_byte} bytes of tensors, but its header speaks of {end - first_byte}; download it again"
         )
     return tensors
+
+
+def _metadata(header: Mapping[str, Any]) -> dict[str, str]:
+    found = header.get("__metadata__")
+    if not isinstance(found, dict):
+        return {}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
 def _entry(name: str, entry: Any, first_byte: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +49,20 @@ class Settings(BaseSettings):
         Path(".loramill"), description="folder of everything that is kept; with --config of unfinished uploads alone"
     )
     import_root: tuple[Path, ...] = Field((), description="folder below which base models may be imported; repeatable")
+    import_bucket: tuple[str, ...] = Field(
+        (), description="s3://bucket/prefix below which base models may be imported, with --local; repeatable"
+    )
+    import_limit: Annotated[int, Field(ge=1)] = Field(40 << 30, description="bytes of the largest base model imported")
+    hub_endpoint: str = Field(
+        default_factory=lambda: os.environ.get("HF_ENDPOINT", "https://huggingface.co"),
+        description="address of the hub that hf:// is imported from, with --local; HF_ENDPOINT by default, empty for none",
+    )
+    hub_token_file: Path | None = Field(
+        None, description="file with the token that the hub is shown; without one HF_TOKEN of the environment"
+    )
+    dataset_root: tuple[str, ...] = Field(
+        (), description="s3://bucket/folder/ below which datasets may be read, {tenant} for the caller's; repeatable"
+    )
     jobs: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="jobs that are trained at once; with --config the file says how many"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,6 +13,8 @@ from service.caller import LOCAL_TENANT
 from service.compute_classes import LOCAL_MODE
 from service.executors import Executor
 from service.executors.local import LocalExecutor
+from service.importing.settings import ImportSettings, bucket_of
+from service.importing.sources import SourceError
 from service.lease import FileLease
 from service.platforms import Platform
 from service.platforms.opening import emptied, opened
@@ -40,9 +43,28 @@ def local_platform(settings: Settings, executor: Executor | None = None) -> Iter
             listeners=(Listener(settings.port),),
             health_port=None,
             staging=emptied(settings.data / "staging"),
+            imports=_imports(settings),
+            import_jobs=None,
             direct=None,
             retention=Retention(enabled=False),  # a folder of one's own is one's own to tidy
         )
+
+
+def _imports(settings: Settings) -> ImportSettings:
+    """Raises Unusable."""
+    try:
+        buckets = tuple(map(bucket_of, settings.import_bucket))
+        file = settings.hub_token_file
+        token = file.read_text().strip() if file is not None else os.environ.get("HF_TOKEN", "")
+    except (SourceError, OSError, UnicodeDecodeError) as error:
+        raise Unusable(f"Base models cannot be imported as the settings say: {error}.") from error
+    return ImportSettings(
+        folders=settings.import_root,
+        buckets=buckets,
+        hub_endpoint=settings.hub_endpoint or None,
+        hub_token=token,
+        largest=settings.import_limit,
+    )
 
 
 @contextmanager

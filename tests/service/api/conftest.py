@@ -32,6 +32,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
         metrics_port=0,
         data=tmp_path / "data",
         import_root=(tmp_path / "models",),
+        hub_endpoint="",
         builtin_shapes=write_base(tmp_path / "shapes"),
         jobs=64,
         upload_limit=3 << 20,

@@ -9,14 +9,14 @@ import grpc
 import pytest
 
 from loramill import v1
-from service.audit import Audit
-from service.bases import Bases
 from service.caller import Caller
 from service.errors import Interrupted
+from service.importing.settings import ImportSettings
 from service.keys import BaseKeys
 from store.files import FileStore
 from tests.service.api.api import Answer, Api, error_of
-from tests.service.api.tiny_base import UNET, VAE, write_base
+from tests.service.api.tiny_base import UNET, VAE, write_base, write_safetensors
+from tests.service.importing.imports import imports_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,7 +46,10 @@ async def test_an_import_copies_what_training_needs_and_pins_it(api: Api) -> Non
     assert "unet/diffusion_pytorch_model.fp16.safetensors" not in {file["path"] for file in manifest["files"]}
     stored = api.service.store.get(f"{keys.files}unet/diffusion_pytorch_model.safetensors")
     assert stored == (folder / "unet/diffusion_pytorch_model.safetensors").read_bytes()
-    assert await api.bases.ImportBaseModel(request) == base
+    assert (base.state, base.last_import.number) == (v1.BASE_MODEL_STATE_READY, 1)
+    assert base.last_import.state == v1.BASE_MODEL_IMPORT_STATE_SUCCEEDED
+    again = await api.bases.ImportBaseModel(request)
+    assert (again.digest, again.create_time, again.last_import.number) == (base.digest, base.create_time, 2)
     write_base(folder, fill=2.0)
     answer = await error_of(api.bases.ImportBaseModel(request))
     assert answer.code == grpc.StatusCode.ALREADY_EXISTS
@@ -61,20 +64,29 @@ async def test_an_import_copies_what_training_needs_and_pins_it(api: Api) -> Non
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "x.ckpt", "x.pt", "x.PTH", "x.pkl"])
-async def test_pickles_are_refused_by_name(api: Api, name: str) -> None:
+async def test_pickles_alone_are_refused_by_name_and_beside_safetensors_left_out(api: Api, name: str) -> None:
     folder = write_base(api.models / f"pickled-{name}")
-    (folder / "safety_checker").mkdir()
-    (folder / "safety_checker" / name).write_bytes(b"")
+    base = f"pickled-{name.lower().replace('.', '-').replace('_', '-')}"
+    (folder / "unet" / name).write_bytes(b"")
+    request = v1.ImportBaseModelRequest(base_model_id=base, source_uri=folder.as_uri())
+    imported = await api.bases.ImportBaseModel(request)
+    assert any(f"unet/{name}" in note for note in imported.notes)
+    assert not any(name in entry.key for entry in api.service.store.list(BaseKeys(base).files))
+    _weights(folder).unlink()
     answer = await refused(api, folder)
     assert answer.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert f"safety_checker/{name} is a pickle" in answer.message
+    assert f"pickle alone (unet/{name})" in answer.message
+    shutil.rmtree(folder / "unet")
+    (folder / "model_index.json").unlink()
+    (folder / name).write_bytes(b"")
+    assert f"{name} is a pickle" in (await refused(api, folder)).message
 
 
 async def test_everything_that_is_missing_is_named_at_once(api: Api) -> None:
     folder = write_base(api.models / "incomplete")
     shutil.rmtree(folder / "vae")
     (folder / "tokenizer/merges.txt").unlink()
-    (folder / "unet/pytorch_model.bin").write_bytes(b"")
+    _weights(folder).rename(folder / "unet/diffusion_pytorch_model.bin")
     request = v1.ImportBaseModelRequest(base_model_id="incomplete", source_uri=folder.as_uri())
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await api.bases.ImportBaseModel(request)
@@ -83,7 +95,7 @@ async def test_everything_that_is_missing_is_named_at_once(api: Api) -> None:
         "vae/config.json",
         "vae/diffusion_pytorch_model.safetensors",
         "tokenizer/merges.txt",
-        "unet/pytorch_model.bin",
+        "unet/diffusion_pytorch_model.bin",
     ):
         assert name in details
 
@@ -91,7 +103,7 @@ async def test_everything_that_is_missing_is_named_at_once(api: Api) -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (lambda folder: (folder / "transformer").mkdir(), "sd3 or flux"),
+        (lambda folder: write_safetensors(folder / "transformer/x.safetensors", VAE), "sd3 or flux"),
         (lambda folder: write_base(folder, unet={**UNET, "conv_in.weight": (8, 9, 3, 3)}), "inpainting"),
         (lambda folder: write_base(folder, vae={**VAE, "decoder.conv_in.weight": (8, 16, 3, 3)}), "16 latent channels"),
         (
@@ -192,13 +204,13 @@ class Collected(FileStore):
 
 
 async def test_an_import_that_lost_what_it_counted_on_says_so_and_the_next_one_is_whole(tmp_path: Path) -> None:
-    (tmp_path / "staging").mkdir()
     folder = write_base(tmp_path / "models/mine")
     store = Collected(tmp_path / "store")
-    bases = Bases(store, Audit(store), [tmp_path / "models"], tmp_path / "staging")
+    imports = imports_of(store, tmp_path / "work", ImportSettings(folders=(tmp_path / "models",)))
     caller = Caller("local", "test", "/test", "call")
     request = v1.ImportBaseModelRequest(base_model_id="mine", source_uri=folder.as_uri())
     with pytest.raises(Interrupted, match="import it again"):
-        bases.import_(caller, request)
-    assert bases.find("mine") is None
-    assert bases.import_(caller, request) == bases.get("mine")
+        imports.import_(caller, request)
+    assert imports.bases.find("mine") is None
+    assert imports.bases.get("mine").state == v1.BASE_MODEL_STATE_FAILED
+    assert imports.import_(caller, request).state == v1.BASE_MODEL_STATE_READY
