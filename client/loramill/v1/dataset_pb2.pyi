@@ -276,7 +276,9 @@ class SuggestedSpec(_message.Message):
     CONCEPTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def dataset(self) -> _training_pb2.DatasetSpec:
-        """`subsets` where the spec has none; each other field where the spec leaves it open. `dataset` is not used."""
+        """`subsets` where the spec has none, or one without `path_prefix`, whose fields then count before those of each; every other
+        field where the spec leaves it open. `dataset` is not used.
+        """
 
     @_builtins.property
     def concept(self) -> _training_pb2.ConceptSpec:
