@@ -14,16 +14,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from loramill import v1
-from service import compute_choice, keys, plan, presets
+from service import compute_choice, keys, plan, presets, suggestions
 from service.adapters import Adapters, StoredAdapter
 from service.audit import Audit
 from service.bases import Bases
 from service.caller import Caller
 from service.compute_classes import LOCAL, ComputeClasses
+from service.dataset_names import violations_of_names
 from service.datasets import Datasets
 from service.errors import InvalidRequest, Refused, ResourceExists
 from service.indexes import accept
 from service.initial_adapter import pinned
+from service.suggestions import with_suggestions
 from service.times import to_datetime, to_timestamp, utc_now
 from service.validation import violations, violations_of_request_id
 from store.object_store import ObjectStore
@@ -44,12 +46,15 @@ class Acceptance:
 
     def check(self, caller: Caller, request: v1.CreateTrainingJobRequest) -> v1.CreateRecord:
         """The record that the request would make, without making it. Raises InvalidRequest with every violation."""
-        spec = request.spec
-        base = self._base(spec.base_model)
-        dataset = self._dataset(caller.tenant, spec.dataset.dataset)
+        base = self._base(request.spec.base_model)
+        dataset = self._dataset(caller.tenant, request.spec.dataset.dataset)
+        spec = with_suggestions(request.spec, dataset)
         stored = self._initial(caller.tenant, spec.adapter.initial_adapter)
         initial = stored.adapter if stored is not None else None
         found = violations_of_request_id(request.request_id) + violations(spec, base, dataset, initial, self.classes)
+        if dataset is not None and dataset.state == v1.DATASET_STATE_FINALIZED:
+            paths = self.datasets.paths(caller.tenant, dataset)
+            found += violations_of_names(spec, paths)
         if found or base is None or dataset is None:
             raise InvalidRequest(found)
         now = self.clock()
@@ -59,10 +64,10 @@ class Acceptance:
         )
         return v1.CreateRecord(
             job_id=keys.new_id(now),
-            sent_spec_sha256=_digest(spec),
+            sent_spec_sha256=_digest(request.spec),
             spec=resolved,
             create_time=to_timestamp(now),
-            warnings=plan.warnings(resolved),
+            warnings=[*suggestions.warnings(request.spec, dataset), *plan.warnings(resolved)],
             base_model=base,
             dataset_digest=dataset.digest,
             initial_adapter=pinned(stored.adapter.files, stored.folder) if stored is not None else None,

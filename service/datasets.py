@@ -17,15 +17,14 @@ from loramill import v1
 from service import indexes, keys
 from service.audit import Audit
 from service.caller import Caller
-from service.errors import Interrupted, InvalidRequest, Refused, ResourceExists, ResourceNotFound, Violation, invalid
+from service.dataset_checks import violations_of_opening
+from service.errors import Interrupted, InvalidRequest, Refused, ResourceExists, ResourceNotFound, invalid
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
-from service.validation import violations_of_request_id
 from store.digests import manifest_digest
 from store.object_store import AlreadyExists, ObjectStore
 from store.records import put_record, read_record
 
-_LONGEST_TITLE = 200
 _PAST_FOLDER = "0"
 """Sorts right behind `/`: a listing that begins at `<id>0` skips everything below `<id>/`."""
 
@@ -43,6 +42,16 @@ def no_dataset(dataset: str) -> ResourceNotFound:
     return ResourceNotFound(f"{keys.dataset_name(dataset)} does not exist; list the datasets, or create it.")
 
 
+def _asked(dataset: v1.Dataset) -> v1.Dataset:
+    """What of a dataset its creator says; all else the service knows."""
+    asked = v1.Dataset(display_name=dataset.display_name)
+    if dataset.HasField("input"):
+        asked.input.CopyFrom(dataset.input)
+    if dataset.HasField("suggested"):
+        asked.suggested.CopyFrom(dataset.suggested)
+    return asked
+
+
 @dataclass(frozen=True)
 class Datasets:
     """The datasets of the record."""
@@ -54,17 +63,18 @@ class Datasets:
     def create(self, caller: Caller, request: v1.CreateDatasetRequest) -> v1.Dataset:
         """Opens a dataset; with the request_id of an earlier call, returns the one that it opened.
 
-        Raises InvalidRequest, ResourceExists for a request_id that opened one of another title, Refused for a deleted one.
+        Raises InvalidRequest, ResourceExists for a request_id that opened another one, Refused for a deleted one.
         """
-        title = request.dataset.display_name
-        self._check_new(request.request_id, title)
+        if found := violations_of_opening(request):
+            raise InvalidRequest(found)
+        asked = _asked(request.dataset)
         tenant_keys = keys.TenantKeys(caller.tenant)
         key = tenant_keys.dataset_request(request.request_id or uuid.uuid4().hex)
-        record = read_record(self.store, key, v1.DatasetRecord) or self._put_new(caller, key, title)
+        record = read_record(self.store, key, v1.DatasetRecord) or self._put_new(caller, key, asked)
         dataset = dataset_id(record.dataset.name)
-        if record.dataset.display_name != title:
+        if _asked(record.dataset) != asked:
             raise ResourceExists(
-                f"request_id {request.request_id!r} has already opened {record.dataset.name} with another display_name; "
+                f"request_id {request.request_id!r} has already opened {record.dataset.name} with another display_name or input; "
                 "use a new request_id for another dataset."
             )
         dataset_keys = tenant_keys.dataset(dataset)
@@ -73,6 +83,22 @@ class Datasets:
             raise Refused(text, "DATASET_DELETED")
         put_record(self.store, dataset_keys.record, record)
         return self.get(caller.tenant, dataset)
+
+    def opened_by(self, caller: Caller, request_id: str) -> v1.Dataset | None:
+        """The dataset that a request opened before; None if it opened none, or that was deleted."""
+        key = keys.TenantKeys(caller.tenant).dataset_request(request_id)
+        record = read_record(self.store, key, v1.DatasetRecord) if request_id else None
+        return None if record is None else self.find(caller.tenant, dataset_id(record.dataset.name))
+
+    def files(self, tenant: str, dataset: str) -> Iterator[v1.DatasetFile]:
+        """The files that are in it so far, in no order."""
+        return self._files(keys.TenantKeys(tenant).dataset(dataset))
+
+    def paths(self, tenant: str, dataset: v1.Dataset) -> list[str]:
+        """The paths of a finalized dataset's files."""
+        manifest_key = keys.TenantKeys(tenant).dataset(dataset_id(dataset.name)).manifest
+        manifest = read_record(self.store, manifest_key, v1.FileManifest)
+        return [file.path for file in manifest.files] if manifest is not None else []
 
     def find(self, tenant: str, dataset: str) -> v1.Dataset | None:
         """The dataset; None if there is none or it was deleted."""
@@ -111,6 +137,8 @@ class Datasets:
             if len(response.datasets) == size:
                 response.next_page_token = page_token(dataset_id(response.datasets[-1].name), "datasets")
                 break
+            found.ClearField("input")  # of many a page would become too large
+            found.ClearField("suggested")
             response.datasets.append(found)
         return response
 
@@ -183,22 +211,13 @@ class Datasets:
             if entry.key != dataset_keys.tombstone:
                 self.store.delete(entry.key)
 
-    def _check_new(self, request_id: str, title: str) -> None:
-        found = violations_of_request_id(request_id)
-        if len(title) > _LONGEST_TITLE:
-            text = (
-                f"dataset.display_name has {len(title)} characters, but must have at most {_LONGEST_TITLE}; shorten it."
-            )
-            found.append(Violation("dataset.display_name", text))
-        if found:
-            raise InvalidRequest(found)
-
-    def _put_new(self, caller: Caller, key: str, title: str) -> v1.DatasetRecord:
+    def _put_new(self, caller: Caller, key: str, asked: v1.Dataset) -> v1.DatasetRecord:
         """Records the dataset; where another call with the same request_id was first, its record."""
         now = self.clock()
         name = keys.dataset_name(keys.new_id(now))
         self.audit.record(caller, name)
-        opened = v1.Dataset(name=name, display_name=title, create_time=to_timestamp(now))
+        opened = v1.Dataset(name=name, create_time=to_timestamp(now))
+        opened.MergeFrom(asked)
         put_record(self.store, key, v1.DatasetRecord(dataset=opened))
         written = read_record(self.store, key, v1.DatasetRecord)
         return written if written is not None else v1.DatasetRecord(dataset=opened)

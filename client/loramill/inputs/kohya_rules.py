@@ -5,17 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.descriptor import FieldDescriptor
-
 from loramill import v1
+from loramill.foreign.fields import set_field as set_spec_field
 from loramill.foreign.kohya_dataset import DATASET_ROWS, SUBSET_ROWS
 from loramill.foreign.rows import Row, Unlike
-from loramill.scalars import enum_of, parse_enum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from google.protobuf.message import Message
 
     from loramill.inputs.result import Findings
 
@@ -52,7 +48,7 @@ def set_field(
                 f"{place}: num_repeats is {value!r}, but must be 1 to {_MOST_REPEATS}; change it, or remove the subset."
             )
         elif row.to.startswith(_OF_SUBSET):
-            _set(spec, row.to.removeprefix(_OF_SUBSET), converted)
+            set_spec_field(spec, row.to.removeprefix(_OF_SUBSET), converted)
             if row.key == "enable_wildcard":
                 spec.captions.lines_as_alternatives = bool(converted)
         elif row.to.startswith(_OF_DATASET):
@@ -61,7 +57,7 @@ def set_field(
             sentence = f"{row.key} = {value!r} belongs into the job: {row.to}: {converted}."
             if sentence not in found.notes:
                 found.notes.append(sentence)
-    except (Unlike, TypeError, ValueError) as error:
+    except (Unlike, TypeError, ValueError, KeyError) as error:
         found.problems.append(f"{place}: {row.key} is {value!r}: {error}; mend it.")
 
 
@@ -70,25 +66,10 @@ def _set_once(dataset: v1.DatasetSpec, row: Row, value: Any, place: str, found: 
     name = row.to.removeprefix(_OF_DATASET)
     before = v1.DatasetSpec()
     before.CopyFrom(dataset)
-    _set(before, name, value)
+    set_spec_field(before, name, value)
     if any(field.name == name for field, _ in dataset.ListFields()) and before != dataset:
         found.notes.append(
             f"{place}: {row.key} differs from another subset's; a job has one {row.to}, and that of the first is taken."
         )
         return
     dataset.CopyFrom(before)
-
-
-def _set(message: Message, path: str, value: Any) -> None:
-    head, _, rest = path.partition(".")
-    if rest:
-        _set(getattr(message, head), rest, value)
-        return
-    field = message.DESCRIPTOR.fields_by_name[head]
-    if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
-        value = parse_enum(enum_of(field), str(value))
-    elif field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
-        value = float(value)
-    elif field.cpp_type == FieldDescriptor.CPPTYPE_STRING and isinstance(value, list):
-        value = ", ".join(map(str, value))
-    setattr(message, head, value)

@@ -74,9 +74,8 @@ def _configuration(
         names = " and ".join(label for label, _ in candidates)
         found.problems.append(f"{names} are dataset configurations; name the one that is meant instead of the folder.")
     if layout is Layout.KOHYA_TOML and not candidates:
-        found.problems.append(
-            "There is no TOML file with [[datasets]] at its top; name it, or choose another --layout."
-        )
+        none = "There is no TOML file with [[datasets]] at its top; name it, or choose another --layout."
+        found.problems += found.notes or [none]
     return kohya_toml.in_source(*candidates[0], entries) if len(candidates) == 1 else None
 
 

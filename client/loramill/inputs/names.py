@@ -76,7 +76,7 @@ def is_archive(label: str) -> bool:
 
 def is_litter(label: str) -> bool:
     """Hidden files, and what systems leave behind."""
-    return any(part.startswith(".") or part in _LITTER for part in label.split("/"))
+    return any((part.startswith(".") and part not in (".", "..")) or part in _LITTER for part in label.split("/"))
 
 
 def quoted(label: str) -> str:
