@@ -41,6 +41,11 @@ class Words:
         self._on_device: dict[tuple[str, str], dict[str, Tensor]] = {}
         self._bytes_on_device = 0
 
+    @property
+    def trained(self) -> Collection[str]:
+        """Names of the encoders that are asked in every step."""
+        return self._trained
+
     def prepare(
         self, captions: Iterable[str], of_the_base: Iterable[str], progress: Callable[[int, int], None]
     ) -> None:

@@ -132,6 +132,7 @@ class Preparation:
             factor=base.factor,
             mirrored=self._mirrored,
             progress=self.progress("reading masks"),
+            work=self.work,
         )
         words = Words(
             base,

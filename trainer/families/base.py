@@ -5,7 +5,7 @@ Shapes: B examples, T tokens, D width of the words, P width of the pooled text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainer.families.facts import FamilyFacts
 from trainer.families.text import Encoded, TextEncoder
+from trainer.text.chunks import ROOM
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class BaseOptions:
     prediction_type: str | None = None
     """`epsilon` or `v_prediction`."""
     zero_terminal_snr: bool | None = None
+    max_tokens: int = ROOM
+    """Tokens of a caption that are read."""
 
 
 class Base(Protocol):
@@ -84,6 +87,10 @@ class Base(Protocol):
         """Those of `network_names` that are in memory."""
         ...
 
+    def keep(self, names: Collection[str]) -> None:
+        """Lets go of every other network that adapters can be put into; it is loaded again when it is asked for."""
+        ...
+
     def encode_pictures(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of the posterior, unscaled, fp32, on the CPU."""
         ...
@@ -113,7 +120,7 @@ class Base(Protocol):
         ...
 
     def pipeline(self) -> Any:
-        """A diffusers pipeline over these very networks, for pictures."""
+        """A diffusers pipeline over these very networks, for pictures; without text encoders, it takes `prompts`."""
         ...
 
     def prompts(self, wanted: Conditioning, unwanted: Conditioning) -> dict[str, Tensor]:

@@ -50,6 +50,10 @@ class Components:
     def is_loaded(self, name: str) -> bool:
         return name in self._loaded
 
+    def release(self, name: str) -> None:
+        """Lets go of a component; it is loaded again when it is asked for."""
+        self._loaded.pop(name, None)
+
     def network(self, name: str) -> Any:
         """A frozen network, on the device; raises UserError where it cannot be read, or where the files do not hold all of it."""
         if name not in self._loaded:

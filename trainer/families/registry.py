@@ -36,4 +36,5 @@ def options_of(config: TrainConfig) -> BaseOptions:
         clip_skip=config.clip_skip,
         prediction_type=config.prediction_type,
         zero_terminal_snr=config.zero_terminal_snr,
+        max_tokens=config.text.max_tokens,
     )

@@ -32,8 +32,8 @@ class Sd15Base(StableDiffusion):
     def _pipeline(self, scheduler: Any) -> Any:
         return StableDiffusionPipeline(
             vae=self.vae,
-            text_encoder=self.network("text_encoder"),
-            tokenizer=self.components.tokenizer("tokenizer"),
+            text_encoder=None,
+            tokenizer=None,
             unet=self.unet,
             scheduler=scheduler,
             safety_checker=None,

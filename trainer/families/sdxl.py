@@ -72,10 +72,10 @@ class SdxlBase(StableDiffusion):
     def _pipeline(self, scheduler: Any) -> Any:
         return StableDiffusionXLPipeline(
             vae=self.vae,
-            text_encoder=self.network("text_encoder"),
-            text_encoder_2=self.network("text_encoder_2"),
-            tokenizer=self.components.tokenizer("tokenizer"),
-            tokenizer_2=self.components.tokenizer("tokenizer_2"),
+            text_encoder=None,
+            text_encoder_2=None,
+            tokenizer=None,
+            tokenizer_2=None,
             unet=self.unet,
             scheduler=scheduler,
             add_watermarker=False,

@@ -7,7 +7,8 @@ any size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +21,7 @@ from trainer.errors import UserError
 from trainer.families.base import BaseOptions, Conditioning, Framing
 from trainer.families.components import Components
 from trainer.families.facts import FamilyFacts
-from trainer.families.text import Encoded, TextEncoder
+from trainer.families.text import Encoded, TextEncoder, of_one_length
 from trainer.noise import BETA_SCHEDULES, PREDICTION_TYPES, alphas_cumprod
 
 
@@ -46,6 +47,8 @@ class StableDiffusion:
         self.components.require(self.component_names)
         self.network_names = ("unet", *self.text_kinds)
         self.text_encoders = self._text_encoders(options.clip_skip)
+        for encoder in self.text_encoders:
+            encoder.most = options.max_tokens
         self._check()
         schedule = self._schedule(options)
         self.prediction_type: str = schedule["prediction_type"]
@@ -112,7 +115,7 @@ class StableDiffusion:
             schedule["rescale_betas_zero_snr"] = options.zero_terminal_snr
         if options.zero_terminal_snr and schedule["prediction_type"] == "epsilon":
             raise UserError(
-                "zero_terminal_snr is set, but the base model predicts the noise, which a picture of pure noise does not hide; "
+                "zero_terminal_snr is set, but the base model predicts the noise, which pure noise gives away; "
                 "leave it out, or use a base that predicts the velocity."
             )
         return schedule
@@ -125,7 +128,7 @@ class StableDiffusion:
             changes["prediction_type"] = self.prediction_type
         if own.config.get("rescale_betas_zero_snr", False) != self._zero_terminal_snr:
             changes["rescale_betas_zero_snr"] = self._zero_terminal_snr
-            if "rescale_betas_zero_snr" not in own.config:
+            if "rescale_betas_zero_snr" not in inspect.signature(type(own)).parameters:
                 own = DDIMScheduler.from_config(own.config)
             if self._zero_terminal_snr:
                 # Pictures are drawn from the timestep of pure noise on (Lin et al., arXiv 2305.08891, sec. 3.3).
@@ -153,6 +156,10 @@ class StableDiffusion:
     @property
     def loaded_networks(self) -> Mapping[str, torch.nn.Module]:
         return {name: self.network(name) for name in self.network_names if self.components.is_loaded(name)}
+
+    def keep(self, names: Collection[str]) -> None:
+        for name in set(self.network_names) - set(names):
+            self.components.release(name)
 
     def _as_unet_type(self, _: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The UNet's inputs in its own number type, but for timesteps, sizes and crops: bfloat16 cannot count to 1000."""
@@ -183,6 +190,11 @@ class StableDiffusion:
         return (latents if not shift else latents - shift) * factor
 
     def joined(self, encoded: Sequence[Encoded]) -> Conditioning:
+        if any(one.chunks != encoded[0].chunks for one in encoded):
+            raise UserError(
+                "The base model's tokenizers split a caption into different numbers of chunks, so that its words cannot stand "
+                "side by side; set text.max_tokens to 75, or use another base model."
+            )
         words = [one.words for one in encoded]
         return Conditioning(words[0] if len(words) == 1 else torch.cat(words, dim=-1), encoded[-1].pooled)
 
@@ -207,4 +219,5 @@ class StableDiffusion:
         return pipeline
 
     def prompts(self, wanted: Conditioning, unwanted: Conditioning) -> dict[str, Tensor]:
-        return {"prompt_embeds": wanted.words, "negative_prompt_embeds": unwanted.words}
+        prompt, negative = of_one_length(wanted.words, unwanted.words)
+        return {"prompt_embeds": prompt, "negative_prompt_embeds": negative}

@@ -1,6 +1,10 @@
 """One text encoder of a base model with its tokenizer: captions → tokens → words, and the caption as one vector.
 
-Shapes: B captions, T tokens, D width of the words, P width of the pooled text.
+A caption is read in chunks (`trainer.text.chunks`); what becomes of them is laid end to end, and captions of one batch that have
+fewer chunks than others are repeated up to a common length, which changes nothing for attention. The caption as one vector is
+that of its first chunk, as ComfyUI and kohya's trainer have it.
+
+Shapes: B captions, C chunks of all of them, T tokens of the longest, D width of the words, P width of the pooled text.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from torch import Tensor
 
 from trainer.errors import UserError
 from trainer.families.components import Components
+from trainer.text.chunks import ROOM, chunked, common_length
+from trainer.text.new_tokens import NewTokens
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class Encoded:
     """(B, T, D)"""
     pooled: Tensor | None = None
     """(B, P), of an encoder that projects the caption's end; else None."""
+    chunks: tuple[int, ...] = ()
+    """Of each caption, before it was repeated."""
 
 
 class TextEncoder:
@@ -33,16 +41,27 @@ class TextEncoder:
     layer norm, whichever layer they come from; with `pools` the network is one that projects the caption's end.
     """
 
+    most = ROOM
+    """Tokens of a caption that are read, without starts and ends."""
+    new_tokens: NewTokens | None = None
+    """Tokens that the tokenizer does not know, for tags that captions are to be read with."""
+
     def __init__(
         self, components: Components, name: str, tokenizer: str, *, clip_skip: int, normalized: bool, pools: bool
     ) -> None:
         self.name, self.clip_skip = name, clip_skip
         self._components, self._tokenizer = components, tokenizer
         self._normalized, self._pools = normalized, pools
-        layers = components.config(name).num_hidden_layers
+        config = components.config(name)
+        layers = config.num_hidden_layers
         if clip_skip > layers:
             raise UserError(
                 f"clip_skip is {clip_skip}, but the base model's {name} has {layers} layers; choose at most {layers}."
+            )
+        if config.max_position_embeddings != ROOM + 2:
+            raise UserError(
+                f"The base model's {name} reads {config.max_position_embeddings} tokens at once, but CLIP's read {ROOM + 2}; "
+                "use another base model."
             )
 
     @property
@@ -53,7 +72,8 @@ class TextEncoder:
     @property
     def recipe(self) -> str:
         """All that decides, beside the components' content, what becomes of a caption."""
-        return f"layer {self.clip_skip} from the end{', normalized' if self._normalized else ''}"
+        longer = f", up to {self.most} tokens" if self.most > ROOM else ""
+        return f"layer {self.clip_skip} from the end{', normalized' if self._normalized else ''}{longer}"
 
     @property
     def tokenizer(self) -> Any:
@@ -69,33 +89,54 @@ class TextEncoder:
         width: int = self._components.config(self.name).hidden_size
         return width
 
-    @property
-    def max_tokens(self) -> int:
-        """T, the caption's start and end included."""
-        length: int = self.tokenizer.model_max_length
-        return length
-
     def count_tokens(self, caption: str) -> int:
         """Tokens of a caption, without its start and end."""
-        return len(self.tokenizer(caption, add_special_tokens=False).input_ids)
+        return len(self.token_ids(caption))
 
-    def tokens(self, captions: Sequence[str]) -> Tensor:
-        """(B, T), padded, and cut where a caption is too long."""
-        tokens: Tensor = self.tokenizer(
-            list(captions), padding="max_length", max_length=self.max_tokens, truncation=True, return_tensors="pt"
-        ).input_ids
-        return tokens
+    def token_ids(self, caption: str) -> list[int]:
+        """The caption's tokens, without its start and end; new tokens have ids below 0."""
+        if self.new_tokens is not None:
+            return self.new_tokens.token_ids(caption, self._known_ids)
+        return self._known_ids(caption)
+
+    def _known_ids(self, caption: str) -> list[int]:
+        ids: list[int] = self.tokenizer(caption, add_special_tokens=False).input_ids
+        return ids
+
+    def _chunks(self, caption: str) -> list[list[int]]:
+        tokenizer = self.tokenizer
+        return chunked(
+            self.token_ids(caption),
+            self.most,
+            start=tokenizer.bos_token_id,
+            end=tokenizer.eos_token_id,
+            padding=tokenizer.pad_token_id,
+        )
 
     def encode(self, captions: Sequence[str]) -> Encoded:
-        network, tokens = self.network, self.tokens(captions)
+        by_caption = [self._chunks(caption) for caption in captions]
+        words, pooled = self._read(torch.tensor([chunk for chunks in by_caption for chunk in chunks]))
+        counts = tuple(len(chunks) for chunks in by_caption)
+        if max(counts) == 1:
+            return Encoded(words, pooled, counts)
+        firsts = [sum(counts[:place]) for place in range(len(counts))]
+        return Encoded(
+            _of_one_length([part.flatten(0, 1) for part in words.split(counts)]),
+            None if pooled is None else pooled[firsts],
+            counts,
+        )
+
+    def _read(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the network makes of chunks (C, 77): words (C, 77, D) and each chunk as one vector (C, P)."""
+        network, tokens = self.network, tokens.to(self._components.device)
         if self.clip_skip == 1 and self._normalized and not self._pools:
-            return Encoded(network(tokens.to(self._components.device))[0])
-        out = network(tokens.to(self._components.device), output_hidden_states=True)
+            return network(tokens)[0], None
+        out = network(tokens, output_hidden_states=True)
         words = out.hidden_states[-self.clip_skip]
         if self._normalized:
             # transformers 5 dropped `text_model` from the class without projection.
             words = getattr(network, "text_model", network).final_layer_norm(words)
-        return Encoded(words, out.text_embeds if self._pools else None)
+        return words, out.text_embeds if self._pools else None
 
 
 def most_tokens(encoders: Sequence[TextEncoder], caption: str) -> int:
@@ -104,8 +145,9 @@ def most_tokens(encoders: Sequence[TextEncoder], caption: str) -> int:
 
 
 def detached_copy(encoded: Encoded, place: int) -> dict[str, Tensor]:
-    """One caption of those encoded, as plain tensors on the CPU, without a batch dimension."""
-    tensors = {"words": encoded.words[place].detach().cpu()}
+    """One caption of those encoded, as plain tensors on the CPU, without a batch dimension, and not repeated."""
+    length = encoded.chunks[place] * (ROOM + 2)
+    tensors = {"words": encoded.words[place, :length].detach().cpu()}
     if encoded.pooled is not None:
         tensors["pooled"] = encoded.pooled[place].detach().cpu()
     return tensors
@@ -113,6 +155,17 @@ def detached_copy(encoded: Encoded, place: int) -> dict[str, Tensor]:
 
 def stacked(captions: Sequence[dict[str, Tensor]]) -> Encoded:
     """The batch of what `detached_copy` took apart."""
-    words = torch.stack([tensors["words"] for tensors in captions])
     pooled = torch.stack([tensors["pooled"] for tensors in captions]) if "pooled" in captions[0] else None
-    return Encoded(words, pooled)
+    counts = tuple(len(tensors["words"]) // (ROOM + 2) for tensors in captions)
+    return Encoded(_of_one_length([tensors["words"] for tensors in captions]), pooled, counts)
+
+
+def of_one_length(*texts: Tensor) -> list[Tensor]:
+    """Batches of words (B, T, D), each repeated to the length that they have in common."""
+    length = common_length([text.shape[-2] for text in texts])
+    return [text if text.shape[-2] == length else text.repeat(1, length // text.shape[-2], 1) for text in texts]
+
+
+def _of_one_length(captions: Sequence[Tensor]) -> Tensor:
+    """(B, T, D) of captions (T, D) of several lengths."""
+    return torch.cat(of_one_length(*(words.unsqueeze(0) for words in captions)))

@@ -1,0 +1,90 @@
+"""New tokens of a text encoder: what an activation tag in a caption is read as, and the embeddings that are learnt for it
+(pivotal tuning; Gal et al., arXiv 2208.01618, learn the embeddings alone).
+
+New tokens have ids below 0. They are in no vocabulary, so they cannot be mistaken for one of its tokens; and old configurations
+of CLIP find a caption's end by its largest id, which those of new tokens must not be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NewTag:
+    """A tag, and the ids that it is read as."""
+
+    tag: str
+    ids: tuple[int, ...]
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """The tag as words of their own; upper and lower case count as equal, as they do for CLIP."""
+        words = r"\s+".join(re.escape(word) for word in self.tag.split())
+        return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+
+
+def new_tags(wanted: Sequence[tuple[str, int]]) -> list[NewTag]:
+    """For each (tag, number of tokens), ids that no other has: -1, -2, …"""
+    tags, first = [], 0
+    for tag, count in wanted:
+        tags.append(NewTag(tag, tuple(-(first + place + 1) for place in range(count))))
+        first += count
+    return tags
+
+
+class NewTokens:
+    """The new tokens of one text encoder. `is_off` says whether the base alone is asked, which reads the tag as it is spelled."""
+
+    def __init__(self, tags: Sequence[NewTag], is_off: Callable[[], bool]) -> None:
+        # Of two tags that begin alike the longer one is looked for first.
+        self._tags = sorted(tags, key=lambda tag: -len(tag.tag))
+        self._is_off = is_off
+
+    def token_ids(self, caption: str, known_ids: Callable[[str], list[int]]) -> list[int]:
+        """The caption's tokens; `known_ids` splits what stands between tags."""
+        if self._is_off():
+            return known_ids(caption)
+        return _split(caption, self._tags, known_ids)
+
+
+def mentions(caption: str, tags: Sequence[NewTag]) -> bool:
+    """Whether a caption has one of the tags."""
+    return any(tag.pattern.search(caption) for tag in tags)
+
+
+def _split(text: str, tags: Sequence[NewTag], known_ids: Callable[[str], list[int]]) -> list[int]:
+    if not tags:
+        return known_ids(text) if text.strip() else []
+    first, *others = tags
+    parts = first.pattern.split(text)
+    ids = _split(parts[0], others, known_ids)
+    for part in parts[1:]:
+        ids += [*first.ids, *_split(part, others, known_ids)]
+    return ids
+
+
+class ExtendedEmbedding(nn.Module):
+    """A frozen embedding, and rows of its own for ids below 0: row n - 1 for id -n."""
+
+    def __init__(self, frozen: nn.Module, rows: nn.Parameter) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.rows = rows
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the known tokens; read by transformers for its type and place alone."""
+        weight: Tensor = self.frozen.weight  # type: ignore[assignment]
+        return weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(…) → (…, D)."""
+        known: Tensor = self.frozen(ids.clamp(min=0))
+        new = nn.functional.embedding((-1 - ids).clamp(min=0), self.rows)
+        return torch.where((ids < 0).unsqueeze(-1), new.to(known.dtype), known)
