@@ -1,4 +1,4 @@
-"""What a spec leaves open of its adapter, filled in: one row per family and type. Pure.
+"""What a spec leaves open of its adapter, filled in from its row of the table of presets. Pure.
 
 A job that goes on from another adapter takes type, layers and sizes from that adapter's file, which the trainer reads: they
 stay open.
@@ -8,65 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from loramill import v1
 from service.defaults import choose, default
-
-LORA, LOCON, LOHA, LOKR, DYLORA = (
-    v1.ADAPTER_TYPE_LORA,
-    v1.ADAPTER_TYPE_LOCON,
-    v1.ADAPTER_TYPE_LOHA,
-    v1.ADAPTER_TYPE_LOKR,
-    v1.ADAPTER_TYPE_DYLORA,
-)
-
-
-@dataclass(frozen=True)
-class AdapterPreset:
-    """One row of the table."""
-
-    rank: int
-    alpha_per_rank: float
-    conv_rank_per_rank: float
-    targets: v1.AdapterTargets.ValueType
-    unet_rate: float
-    text_encoder_rate: float
-    steps: int
-
-
-_ATTENTION_MLP, _ALL = v1.ADAPTER_TARGETS_ATTENTION_MLP, v1.ADAPTER_TARGETS_ALL
-
-# fmt: off
-_ROWS: Mapping[tuple[str, v1.AdapterType.ValueType], AdapterPreset] = {
-    #                               rank  alpha  conv   targets         unet  text  steps
-    #                                     /rank  /rank                  rate  rate
-    # kohya's documentation: rank 16, 1e-4 to 3e-4, the text encoder below; LyCORIS' authors: attention and MLP for most work.
-    ("sd15", LORA):   AdapterPreset(16,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1000),
-    # LyCORIS' configurations: 16/8, convolutions 8/4.
-    ("sd15", LOCON):  AdapterPreset(16,   0.5,   0.5,   _ALL,           1e-4, 5e-5, 1000),
-    # LyCORIS' configurations: 8/4, both networks at 2e-4.
-    ("sd15", LOHA):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-4, 1000),
-    # LyCORIS' configurations: full matrices at 2e-4. Rank and alpha are for those that are not full, as LoHa's.
-    ("sd15", LOKR):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 1e-4, 1000),
-    # LyCORIS' configurations: a high rank, alpha up to it, and more steps, for each trains one rank alone.
-    ("sd15", DYLORA): AdapterPreset(64,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1500),
-    # As of sd15, whose UNet has the same layers; nobody documents others.
-    ("sd2", LORA):    AdapterPreset(16,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1000),
-    ("sd2", LOCON):   AdapterPreset(16,   0.5,   0.5,   _ALL,           1e-4, 5e-5, 1000),
-    ("sd2", LOHA):    AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-4, 1000),
-    ("sd2", LOKR):    AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 1e-4, 1000),
-    ("sd2", DYLORA):  AdapterPreset(64,   1.0,   1.0,   _ATTENTION_MLP, 1e-4, 5e-5, 1500),
-    # kohya's documentation: 32/16 at 1e-4, text encoders frozen or at a tenth of it; 1,500 steps and more for a character.
-    ("sdxl", LORA):   AdapterPreset(32,   0.5,   0.5,   _ATTENTION_MLP, 1e-4, 1e-5, 1500),
-    ("sdxl", LOCON):  AdapterPreset(16,   0.5,   0.5,   _ALL,           1e-4, 1e-5, 1500),
-    ("sdxl", LOHA):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-5, 1500),
-    ("sdxl", LOKR):   AdapterPreset(8,    0.5,   0.5,   _ATTENTION_MLP, 2e-4, 2e-5, 1500),
-    ("sdxl", DYLORA): AdapterPreset(64,   0.5,   0.5,   _ATTENTION_MLP, 1e-4, 1e-5, 2000),
-}
-# fmt: on
-
-FAMILIES = frozenset(family for family, _ in _ROWS)
+from service.preset_table import DYLORA, LOCON, LOHA, LOKR, LORA, AdapterPreset
 
 LOKR_FACTOR = 8
 """LyCORIS' configurations have 4 to 8 with full matrices."""
@@ -83,11 +28,6 @@ OPTIONS: Mapping[str, tuple[tuple[v1.AdapterType.ValueType, ...], object]] = {
 
 TAKEN_FROM_FILE = ("rank", "alpha", "conv_rank", "conv_alpha", "targets", "tucker", "rank_stabilized", "lokr")
 """What a job that goes on from another adapter takes from its file."""
-
-
-def preset_for(family: str, adapter_type: v1.AdapterType.ValueType) -> AdapterPreset:
-    """KeyError if there is none."""
-    return _ROWS[family, adapter_type]
 
 
 def type_of(adapter: v1.AdapterSpec, initial: v1.Adapter | None) -> v1.AdapterType.ValueType:

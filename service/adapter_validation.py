@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from loramill import v1
 from service import keys
 from service.adapter_presets import (
-    DYLORA,
-    LOCON,
-    LOHA,
-    LOKR,
-    LORA,
     OPTIONS,
     TAKEN_FROM_FILE,
-    AdapterPreset,
     has_full_matrices,
     ranks_of,
     rule_sizes,
@@ -24,6 +18,7 @@ from service.adapter_presets import (
     type_of,
 )
 from service.errors import Violation
+from service.preset_table import DYLORA, LOCON, LOHA, LOKR, LORA, AdapterPreset
 
 _OWN_SPECS = {"lokr": (LOKR,), "dylora": (DYLORA,)}
 _TYPES_OF = {name: types for name, (types, _) in OPTIONS.items()} | _OWN_SPECS

@@ -35,6 +35,8 @@ def _of_rank(spec: v1.TrainingSpec) -> Iterator[str]:
 
 
 def _of_rates(spec: v1.TrainingSpec) -> Iterator[str]:
+    if spec.optimization.optimizer in (v1.OPTIMIZER_PRODIGY, v1.OPTIMIZER_ADAFACTOR):
+        return  # theirs are relative to what they find themselves
     networks = {"unet": spec.unet, "text_encoder": spec.text_encoder, "text_encoder_2": spec.text_encoder_2}
     rates = {name: network.learning_rate for name, network in networks.items() if network.train}
     rates |= {f"adapter.rules[{place}]": rule.learning_rate for place, rule in enumerate(spec.adapter.rules)}

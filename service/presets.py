@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 from loramill import v1
 from service import adapter_presets
-from service.adapter_presets import CONVERTED_RANK, FAMILIES, AdapterPreset
+from service.adapter_presets import CONVERTED_RANK
 from service.compute_classes import LOCAL
 from service.dataset_validation import concept_of, name_of, varies
 from service.defaults import choose, default
 from service.family_validation import PREDICTIONS, has_second_text_encoder, usual_clip_skip
+from service.fitting_presets import (
+    OPTIMIZERS,
+    OptimizerPreset,
+    resolve_loss,
+    resolve_noise,
+    resolve_optimization,
+    resolve_validation,
+)
+from service.preset_table import FAMILIES, AdapterPreset, preset_for
+from service.sources import sources_of
 
 SMALL = 128
 """Side in pixels up to which the row for small pictures holds."""
@@ -43,12 +53,13 @@ _LARGE = PicturePreset( 2,     5.0,   0.05,    5.0)
 # fmt: on
 
 
-def adapter_preset_for(base: v1.BaseModel | None, spec: v1.AdapterSpec, initial: v1.Adapter | None) -> AdapterPreset:
-    """The row for the adapter; where family or type is unknown that of another, so that the rest of a spec can be judged."""
+def adapter_preset_for(base: v1.BaseModel | None, spec: v1.TrainingSpec, initial: v1.Adapter | None) -> AdapterPreset:
+    """The row for the adapter; where family, type or purpose is unknown that of another, so that the rest can be judged."""
     family = base.family if base is not None and base.family in FAMILIES else min(FAMILIES)
-    adapter_type = adapter_presets.type_of(spec, initial)
+    adapter_type = adapter_presets.type_of(spec.adapter, initial)
     known = adapter_type in v1.AdapterType.values()
-    return adapter_presets.preset_for(family, adapter_type if known else v1.ADAPTER_TYPE_LORA)
+    purpose = spec.purpose if spec.purpose in v1.Purpose.values() else v1.PURPOSE_UNSPECIFIED
+    return preset_for(family, adapter_type if known else v1.ADAPTER_TYPE_LORA, purpose or v1.PURPOSE_CONCEPT)
 
 
 def default_resolution(base: v1.BaseModel) -> int:
@@ -80,15 +91,18 @@ def resolve(
     spec.CopyFrom(asked)
     default(spec.dataset, "resolution", default_resolution(base))
     choose(spec.adapter, "type", adapter_presets.type_of(spec.adapter, initial))
-    of_adapter = adapter_preset_for(base, spec.adapter, initial)
+    choose(spec, "purpose", v1.PURPOSE_CONCEPT)
+    choose(spec.optimization, "optimizer", v1.OPTIMIZER_ADAMW)
+    of_adapter, of_optimizer = adapter_preset_for(base, spec, initial), OPTIMIZERS[spec.optimization.optimizer]
     of_pictures = picture_preset(spec.dataset.resolution)
     _resolve_concepts(spec)
     _resolve_dataset(spec, of_pictures)
     adapter_presets.resolve_adapter(spec.adapter, of_adapter, initial)
-    _resolve_networks(spec, of_adapter, base)
-    _resolve_optimization(spec.optimization, of_adapter.steps, of_pictures.batch_size, seed)
-    choose(spec.loss, "type", v1.LOSS_TYPE_MSE)
-    default(spec.loss, "min_snr_gamma", of_pictures.min_snr_gamma)
+    _resolve_networks(spec, of_adapter, of_optimizer, base)
+    resolve_optimization(spec.optimization, of_optimizer, of_adapter.steps, of_pictures.batch_size, seed)
+    resolve_loss(spec.loss, of_pictures.min_snr_gamma)
+    resolve_noise(spec.noise, of_adapter.noise_offset)
+    resolve_validation(spec.validation, spec.optimization)
     _resolve_previews(spec.previews, spec.concept, of_pictures)
     if spec.optimization.HasField("steps"):
         default(spec.checkpoints, "every_steps", max(25, spec.optimization.steps // 10))
@@ -96,6 +110,8 @@ def resolve(
     choose(spec, "compute_class", compute_class)
     if not spec.HasField("deadline"):
         spec.deadline.FromSeconds(DAY_SECONDS)
+    del spec.sources[:]
+    spec.sources.extend(sources_of(asked, spec, base.family, of_adapter.source, of_optimizer.source))
     return spec
 
 
@@ -161,34 +177,21 @@ def picture_preset(resolution: int) -> PicturePreset:
     return _LARGE if resolution >= LARGE else _USUAL
 
 
-def _resolve_networks(spec: v1.TrainingSpec, preset: AdapterPreset, base: v1.BaseModel) -> None:
+def _resolve_networks(
+    spec: v1.TrainingSpec, preset: AdapterPreset, optimizer: OptimizerPreset, base: v1.BaseModel
+) -> None:
+    text_encoder_rate = optimizer.rate(preset.text_encoder_rate)
     default(spec.unet, "train", True)
-    default(spec.unet, "learning_rate", preset.unet_rate)
+    default(spec.unet, "learning_rate", optimizer.rate(preset.unet_rate))
     default(spec.text_encoder, "train", False)
-    default(spec.text_encoder, "learning_rate", preset.text_encoder_rate)
+    default(spec.text_encoder, "learning_rate", text_encoder_rate)
     if has_second_text_encoder(base.family):
         default(spec.text_encoder_2, "train", False)
-        default(spec.text_encoder_2, "learning_rate", preset.text_encoder_rate)
+        default(spec.text_encoder_2, "learning_rate", text_encoder_rate)
     default(spec, "clip_skip", usual_clip_skip(base.family))
     choose(spec.loss, "prediction_type", PREDICTIONS.get(base.prediction_type, v1.PREDICTION_TYPE_UNSPECIFIED))
     if base.zero_terminal_snr:
         default(spec, "zero_terminal_snr", True)
-
-
-def _resolve_optimization(optimization: v1.OptimizationSpec, steps: int, batch_size: int, seed: int) -> None:
-    if optimization.WhichOneof("length") is None:
-        optimization.steps = steps
-    if optimization.HasField("steps"):
-        default(optimization, "warmup_steps", min(100, optimization.steps // 20))
-    default(optimization, "batch_size", batch_size)
-    default(optimization, "gradient_accumulation", 1)
-    choose(optimization, "optimizer", v1.OPTIMIZER_ADAMW)
-    default(optimization, "weight_decay", 0.01)
-    default(optimization, "beta1", 0.9)
-    default(optimization, "beta2", 0.999)
-    choose(optimization, "schedule", v1.SCHEDULE_COSINE)
-    default(optimization, "max_gradient_norm", 1.0)
-    default(optimization, "seed", seed)
 
 
 def _resolve_previews(previews: v1.PreviewSpec, concept: v1.ConceptSpec, preset: PicturePreset) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from loramill import v1
 from service import keys, presets
-from service.adapter_presets import FAMILIES
 from service.adapter_validation import violations_of_adapter
 from service.bounds import violations_of_bounds
 from service.compute_choice import violations_of_compute
@@ -19,6 +18,8 @@ from service.compute_classes import LOCAL_MODE, ComputeClasses
 from service.dataset_validation import violations_of_dataset
 from service.errors import Violation
 from service.family_validation import violations_of_family
+from service.fitting_validation import violations_of_fitting
+from service.preset_table import FAMILIES
 
 _LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
 _LONGEST_REQUEST_ID = 200
@@ -34,7 +35,7 @@ def violations(
 ) -> list[Violation]:
     """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
     None where there is no such thing; `classes` are those that it may run on."""
-    preset = presets.adapter_preset_for(base, spec.adapter, initial)
+    preset = presets.adapter_preset_for(base, spec, initial)
     return [
         *_of_base(spec, base, path),
         *_of_dataset(spec, dataset, path),
@@ -51,6 +52,7 @@ def violations(
         *_of_networks(spec, path),
         *(violations_of_family(spec, base, path) if base is not None else ()),
         *_of_length(spec, preset.steps, path),
+        *violations_of_fitting(spec, initial, classes, path),
         *_of_previews(spec, path),
         *_of_running(spec, path),
         *violations_of_compute(spec, classes, path),
@@ -171,9 +173,6 @@ def _of_previews(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
 
 
 def _of_running(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
-    if spec.optimization.precision == v1.PRECISION_FP16:
-        field = f"{path}.optimization.precision"
-        yield Violation(field, f"{field} is FP16, which is not yet supported; choose FP32 or BF16.", "NOT_SUPPORTED")
     if not spec.HasField("deadline"):
         return
     seconds = spec.deadline.seconds + spec.deadline.nanos / 1e9

@@ -52,6 +52,14 @@ def spec_of(**fields: Any) -> v1.TrainingSpec:
     return spec
 
 
+def without_sources(spec: v1.TrainingSpec) -> v1.TrainingSpec:
+    """A resolved spec without what it says of where its values came from."""
+    copy = v1.TrainingSpec()
+    copy.CopyFrom(spec)
+    del copy.sources[:]
+    return copy
+
+
 def unset(message: Message) -> set[str]:
     """Optional fields and choices, at any depth, that are not set."""
     names = set()
