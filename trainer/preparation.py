@@ -48,6 +48,7 @@ from trainer.materials import (
     read_manifest,
 )
 from trainer.optimizers import make_optimizer
+from trainer.pivotal import put_new_tokens
 from trainer.prior import PriorExample, draw_prior
 from trainer.progress import Reporter
 from trainer.record import RunRecord
@@ -139,7 +140,8 @@ class Preparation:
             self.cache,
             digests={encoder.name: component_digest(manifest, *encoder.folders) for encoder in base.text_encoders},
             fingerprint=in_fp32,
-            trained=config.trained,
+            # Whether an encoder's layers are trained or words that it reads: what it makes of captions changes.
+            trained={*config.trained, *(encoder.name for encoder in base.text_encoders if config.text.pivotal)},
             work=self.work,
         )
         captions = {caption for example in reading.examples for caption in captions_of(config, example)}
@@ -155,7 +157,8 @@ class Preparation:
         base.keep({"unet", *words.trained})
         if config.optimization.gradient_checkpointing:
             compute_again(base.network(name) for name in {"unet", *config.trained})
-        arena = Arena(adapter.groups(config.optimization.weight_decay), device)
+        pivotal = put_new_tokens(config.text.pivotal, base, adapter, config.optimization.seed)
+        arena = Arena([*adapter.groups(config.optimization.weight_decay), *pivotal.groups()], device)
         warmup, decay = config.optimization.warmup_steps, config.optimization.ema_decay
         training = Training(
             config=config,
@@ -173,6 +176,7 @@ class Preparation:
             average=MovingAverage(arena, decay) if decay else None,
             scale=LossScale() if config.optimization.precision == "fp16" else None,
             validation=self._validation(base, posteriors, held_out, steps),
+            pivotal=pivotal,
             steps=steps,
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )

@@ -1,4 +1,4 @@
-"""Configurations of the networks of SD1.5 and SDXL at their full size, for the meta device, where they weigh nothing."""
+"""Configurations of the networks of SD1.5, SD2 and SDXL at their full size, for the meta device, where they weigh nothing."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ SD15: dict[str, Any] = {
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
     "attention_head_dim": 8,
     "cross_attention_dim": 768,
+}
+SD2: dict[str, Any] = {
+    **SD15,
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
 }
 SDXL: dict[str, Any] = {
     "block_out_channels": (320, 640, 1280),
@@ -28,6 +34,19 @@ CLIP_L: dict[str, Any] = {
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
+}
+VIT_H: dict[str, Any] = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+}
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "latent_channels": 4,
 }
 BIG_G: dict[str, Any] = {
     "hidden_size": 1280,

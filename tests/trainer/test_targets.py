@@ -1,4 +1,4 @@
-"""Which layers are adapted, counted on the real networks of SD1.5 and SDXL, which weigh nothing on the meta device."""
+"""Which layers are adapted, counted on the real networks of SD1.5, SD2 and SDXL, which weigh nothing on the meta device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tests.trainer.full_size import BIG_G, CLIP_L, SD15, SDXL
+from tests.trainer.full_size import BIG_G, CLIP_L, SD2, SD15, SDXL, VIT_H
 from trainer.adapters.targets import Layer, layers_of, text_encoder_targets, unet_targets, unforeseen_layers
 from trainer.config import Targets
 
@@ -19,10 +19,11 @@ CHOICES: tuple[Targets, ...] = ("attention", "attention_mlp", "transformer", "al
 @pytest.fixture(scope="module")
 def unets() -> dict[str, dict[str, Layer]]:
     with torch.device("meta"):
-        sd15, sdxl = UNet2DConditionModel(**SD15), UNet2DConditionModel(**SDXL)
+        sd15, sd2, sdxl = (UNet2DConditionModel(**config) for config in (SD15, SD2, SDXL))
     assert sum(parameter.numel() for parameter in sd15.parameters()) == 859_520_964, "this is SD1.5's UNet"
+    assert sum(parameter.numel() for parameter in sd2.parameters()) == 865_910_724, "this is SD2's UNet"
     assert sum(parameter.numel() for parameter in sdxl.parameters()) == 2_567_463_684, "this is SDXL's UNet"
-    return {"sd15": layers_of(sd15), "sdxl": layers_of(sdxl)}
+    return {"sd15": layers_of(sd15), "sd2": layers_of(sd2), "sdxl": layers_of(sdxl)}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ def unets() -> dict[str, dict[str, Layer]]:
         ("sd15", "attention_mlp", 160, 0),
         ("sd15", "transformer", 192, 0),
         ("sd15", "all", 192 + 86, 50),
+        ("sd2", "transformer", 192, 0),
+        ("sd2", "all", 192 + 86, 50),
         ("sdxl", "attention", 560, 0),
         ("sdxl", "attention_mlp", 700, 0),
         ("sdxl", "transformer", 722, 0),
@@ -46,7 +49,7 @@ def test_the_unets(family: str, targets: Targets, count: int, spatial: int, unet
     assert not unforeseen_layers("unet", layers, targets)
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_each_choice_of_targets_holds_the_one_before(family: str, unets: dict[str, dict[str, Layer]]) -> None:
     chosen = [set(unet_targets(unets[family], targets)) for targets in CHOICES]
     assert all(less < more for less, more in pairwise(chosen))
@@ -55,11 +58,15 @@ def test_each_choice_of_targets_holds_the_one_before(family: str, unets: dict[st
 
 def test_the_text_encoders() -> None:
     with torch.device("meta"):
-        encoders = [CLIPTextModel(CLIPTextConfig(**CLIP_L)), CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G))]
+        encoders = [
+            CLIPTextModel(CLIPTextConfig(**CLIP_L)),
+            CLIPTextModel(CLIPTextConfig(**VIT_H)),
+            CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G)),
+        ]
     layers = [layers_of(encoder) for encoder in encoders]
     chosen = [text_encoder_targets(found) for found in layers]
-    assert [len(names) for names in chosen] == [72, 192]
-    assert [sum(name.endswith("out_proj") for name in names) for names in chosen] == [12, 32]
+    assert [len(names) for names in chosen] == [72, 138, 192]
+    assert [sum(name.endswith("out_proj") for name in names) for names in chosen] == [12, 23, 32]
     assert not any(unforeseen_layers("text_encoder", found, "all") for found in layers)
 
 

@@ -73,8 +73,10 @@ def make_tiny_sdxl(folder: Path, prediction_type: str = "epsilon") -> Path:
     tokenizer, tokenizer_2 = make_tokenizer(["star", "heart"]), make_tokenizer(["star", "heart"])
     tokenizer_2.pad_token = "<|startoftext|>"  # unlike the first one's, as in sdxl
     pooled, sizes = 20, 6 * 8
+    vae = tiny_vae()
+    vae.register_to_config(scaling_factor=0.13025)
     StableDiffusionXLPipeline(
-        vae=tiny_vae(),
+        vae=vae,
         text_encoder=CLIPTextModel(_text_config(tokenizer, 16, 16, "quick_gelu")),
         text_encoder_2=CLIPTextModelWithProjection(_text_config(tokenizer_2, 24, pooled, "gelu")),
         tokenizer=tokenizer,

@@ -9,13 +9,13 @@ from typing import Literal
 from trainer.adapters.targets import Layer
 from trainer.formats.names import ModuleName
 
-Family = Literal["sd15", "sdxl", "other"]
+Family = Literal["sd15", "sd2", "sdxl"]
 
 _SDXL_ALONE = re.compile(r"add_embedding\..*|.*transformer_blocks\.[1-9].*")
 _SD15_ALONE = re.compile(r"(down_blocks\.0\.attentions|(down|up)_blocks\.3)\..*")
 _WORDS = re.compile(r".*attn2\.to_[kv]")
-_WORD_WIDTHS: dict[int, Family] = {768: "sd15", 2048: "sdxl", 1024: "other"}
-"""What the UNet attends to; 1024 is Stable Diffusion 2."""
+_WORD_WIDTHS: dict[int, Family] = {768: "sd15", 2048: "sdxl", 1024: "sd2"}
+"""What the UNet attends to."""
 
 
 def family_by_names(names: Mapping[ModuleName, str]) -> Family:

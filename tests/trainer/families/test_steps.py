@@ -22,6 +22,8 @@ from trainer.families.registry import load_base
 from trainer.loop import Training, train
 
 SEED = 7
+SCALES = {"sd15": 0.18215, "sd2": 0.18215, "sdxl": 0.13025}
+"""Of the VAEs."""
 AS_THE_BASE = BaseOptions()
 BOTH = {
     "text_encoder": {"train": True, "learning_rate": 1e-4},
@@ -77,7 +79,7 @@ def conditioning_by_hand(
     if case.family == "sdxl":
         words, pooled = [], None
         for number, name in (("", "text_encoder"), ("_2", "text_encoder_2")):
-            tokenizer = getattr(base.pipeline(), f"tokenizer{number}")
+            tokenizer = base.components.tokenizer(f"tokenizer{number}")
             tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
             out = base.network(name)(tokens, output_hidden_states=True)
             words.append(out.hidden_states[-(skip or 2)])
@@ -86,7 +88,8 @@ def conditioning_by_hand(
             "added_cond_kwargs": {"text_embeds": pooled, "time_ids": torch.tensor(sizes, dtype=torch.float32)}
         }
     network = base.network("text_encoder")
-    tokens = base.pipeline().tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
+    tokenizer = base.components.tokenizer("tokenizer")
+    tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
     out = network(tokens, output_hidden_states=True)
     return network.final_layer_norm(out.hidden_states[-skip]) if skip else out[0], {}
 
@@ -107,7 +110,9 @@ def written_out(training: Training, case: Case) -> Tensor:
         one, number = training.examples[visit.example_index], visit.visit_number
         posterior = next(value for view, value in training.posteriors.items() if view.example_id == one.id)
         standard = generator(SEED, "posterior", one.id, number).standard_normal((4, 8, 8), dtype=np.float32)
-        latents.append((posterior.mean + (0.5 * posterior.logvar).exp() * torch.from_numpy(standard)) * 0.18215)
+        latents.append(
+            (posterior.mean + (0.5 * posterior.logvar).exp() * torch.from_numpy(standard)) * SCALES[case.family]
+        )
         drawn = generator(SEED, "noise", one.path, one.id, number).standard_normal((4, 8, 8), dtype=np.float32)
         noise.append(torch.from_numpy(drawn))
         timesteps.append(int(generator(SEED, "timestep", one.path, one.id, number).integers(1000)))

@@ -1,4 +1,4 @@
-"""Names of modules in every dialect, for every layer of the networks of SD1.5 and SDXL at their full size."""
+"""Names of modules in every dialect, for every layer of the networks of SD1.5, SD2 and SDXL at their full size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffusers.loaders.lora_conversion_utils import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from tests.trainer.full_size import BIG_G, CLIP_L, SD15, SDXL
+from tests.trainer.full_size import BIG_G, CLIP_L, SD2, SD15, SDXL, VIT_H
 from trainer.adapters.targets import layers_of, text_encoder_targets
 from trainer.formats import names
 from trainer.formats.endings import taken_apart
@@ -22,18 +22,20 @@ from trainer.formats.names import ModuleName
 @pytest.fixture(scope="module")
 def unets() -> dict[str, UNet2DConditionModel]:
     with torch.device("meta"):
-        return {"sd15": UNet2DConditionModel(**SD15), "sdxl": UNet2DConditionModel(**SDXL)}
+        configs = {"sd15": SD15, "sd2": SD2, "sdxl": SDXL}
+        return {family: UNet2DConditionModel(**config) for family, config in configs.items()}
 
 
 @pytest.fixture(scope="module")
 def modules(unets: dict[str, UNet2DConditionModel]) -> dict[str, list[ModuleName]]:
     """Every layer of the UNets, and those of the text encoders that are adapted."""
     with torch.device("meta"):
-        first = CLIPTextModel(CLIPTextConfig(**CLIP_L))
+        first, vit_h = (CLIPTextModel(CLIPTextConfig(**config)) for config in (CLIP_L, VIT_H))
         second = CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G))
     found = {family: [ModuleName("unet", path) for path in layers_of(unet)] for family, unet in unets.items()}
     clip_l = [ModuleName("text_encoder", path) for path in text_encoder_targets(layers_of(first))]
     found["sd15"] += clip_l
+    found["sd2"] += [ModuleName("text_encoder", path) for path in text_encoder_targets(layers_of(vit_h))]
     found["sdxl"] += clip_l + [ModuleName("text_encoder_2", path) for path in text_encoder_targets(layers_of(second))]
     return found
 
@@ -43,10 +45,10 @@ def test_all_modules_are_there(modules: dict[str, list[ModuleName]]) -> None:
     counts = {
         family: [sum(name.network == n for name in its) for n in names.NETWORKS] for family, its in modules.items()
     }
-    assert counts == {"sd15": [282, 72, 0], "sdxl": [794, 72, 192]}
+    assert counts == {"sd15": [282, 72, 0], "sd2": [282, 138, 0], "sdxl": [794, 72, 192]}
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_every_dialect_names_every_module_so_that_it_is_found_again(
     family: str, modules: dict[str, list[ModuleName]]
 ) -> None:
@@ -58,7 +60,7 @@ def test_every_dialect_names_every_module_so_that_it_is_found_again(
             assert names.from_lycoris(names.lycoris(name)) == name
 
 
-@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+@pytest.mark.parametrize("family", ["sd15", "sd2", "sdxl"])
 def test_kohya_s_names_mean_what_diffusers_takes_them_for(
     family: str, modules: dict[str, list[ModuleName]], unets: dict[str, UNet2DConditionModel]
 ) -> None:

@@ -212,7 +212,7 @@ def test_notes(change: Callable[[str], bool], note: str, draw: Draw, read: Calla
     ("module", "inputs", "family"),
     [
         ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 768, "sd15"),
-        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024, "other"),
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", 1024, "sd2"),
         ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", 2048, "sdxl"),
         ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_1_attn1_to_k", 64, "sdxl"),
         ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", 64, "sdxl"),
