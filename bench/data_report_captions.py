@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,8 +98,14 @@ CASES = (
 
 
 def rows(pictures: int, seed: int = 11) -> Iterator[tuple[str, ...]]:
-    """(what, called wrong, median gain, lowest, highest) of every case; the first two rows are the table's head."""
-    yield "what", f"gain below {LIMITS.wrong_caption}", "median gain", "lowest", "highest"
+    """(what, called wrong, words named, median gain of the caption, lowest and highest gain of words); first the table's head."""
+    yield (
+        "what",
+        f"words' gain below {LIMITS.wrong_words}",
+        "of those the word is",
+        "median gain of the caption",
+        "gains of words",
+    )
     yield ("---",) * 5
     with tempfile.TemporaryDirectory() as folder, Decoder() as decoder:
         base = load_base("sd15", BASE, torch.device("cpu"), torch.float32)
@@ -122,10 +129,23 @@ def rows(pictures: int, seed: int = 11) -> Iterator[tuple[str, ...]]:
                 mirrored=lambda _: False,
                 progress=quiet,
             )
-            gains = np.array([one.caption_gain for one in judge.judged(examples, captions, posteriors, quiet)])
-            found = int((gains < LIMITS.wrong_caption).sum())
-            verdict = f"{found}/{pictures}" + ("" if case.is_wrong else " in vain")
-            yield case.what, verdict, f"{np.median(gains):+.2f}", f"{gains.min():+.2f}", f"{gains.max():+.2f}"
+            judged = judge.judged(examples, captions, posteriors, 10**9, quiet)
+            wrong = [one for one in judged if (one.words_gain or 0.0) < LIMITS.wrong_words]
+            named = Counter(kind_of(one.worst_words) for one in wrong).most_common()
+            asked = [one.words_gain for one in judged if one.words_gain is not None]
+            yield (
+                case.what,
+                f"{len(wrong)}/{pictures}" + ("" if case.is_wrong else " in vain"),
+                ", ".join(f"{kind} {count}" for kind, count in named),
+                f"{np.median([one.caption_gain for one in judged]):+.2f}",
+                f"{min(asked):+.2f} to {max(asked):+.2f}" if asked else "not asked",
+            )
+
+
+def kind_of(words: str) -> str:
+    """What a part of a caption speaks of."""
+    kinds = {"shape": draw.SHAPES, "colour": draw.COLORS, "background": draw.BACKGROUNDS}
+    return next((kind for kind, known in kinds.items() if words in known), f"“{words}”")
 
 
 def example(scene: draw.Scene, folder: Path, number: int) -> Example:

@@ -37,6 +37,7 @@ from trainer.metrics import Work
 from trainer.noise import add_noise, target
 from trainer.noise_draws import draw
 from trainer.optimizers import Optimizer
+from trainer.pivotal import NO_NEW_TOKENS, Pivotal
 from trainer.prior import PriorExample, stacked
 from trainer.schedules import rate_factor
 from trainer.validation import Validation
@@ -51,7 +52,7 @@ class Training:
     device: torch.device
     examples: Sequence[Example]
     posteriors: Mapping[View, Posterior]
-    masks: dict[View, Tensor]
+    masks: Mapping[View, Tensor]
     """(h, w), 0 to 1: what counts of the views of examples that have a mask."""
     words: Words
     prior: list[PriorExample]
@@ -63,6 +64,7 @@ class Training:
     scale: LossScale | None = None
     """Of fp16 only."""
     validation: Validation | None = None
+    pivotal: Pivotal = NO_NEW_TOKENS
     steps: int
     warmup: int
 
@@ -301,9 +303,7 @@ def _validate(training: Training, validation: Validation, step: int) -> float:
     return loss
 
 
-def train(
-    training: Training, start: int, trained_seconds: float, events: Events, rate_share: float = 1.0
-) -> float:
+def train(training: Training, start: int, trained_seconds: float, events: Events, rate_share: float = 1.0) -> float:
     """Trains from after step `start` to the last step; returns the seconds of training, those before included.
 
     `rate_share` is what all learning rates are multiplied by.

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainer.data_report.words import parts_of
+
 SHARE = 0.05
 """Of the work of training, by passes through the UNet."""
 PASSES_OF_A_VISIT = 3
 """Training on a picture once is one pass forward, and one back that costs two."""
-PASSES_OF_A_CAPTION = 32
-"""For one picture: 8 timesteps, a noise and its opposite, with the caption and without."""
+PASSES_OF_A_TEXT = 16
+"""For one picture: 8 timesteps, a noise and its opposite."""
+PASSES_OF_A_CAPTION = 2 * PASSES_OF_A_TEXT
+"""With the caption and without."""
+HELPS_LITTLE = 0.15
+"""A caption's gain below which it is asked about part by part."""
 MOST_PICTURES = 256
 """A larger sample says nothing more of the dataset; each picture that is looked at costs its time."""
 
@@ -22,22 +28,45 @@ class Sample:
     places: tuple[int, ...]
     why_not_all: str
     """A sentence; empty if these are all."""
+    passes_for_parts: int
+    """Passes through the UNet that captions may be asked about part by part."""
 
 
 def sample(pictures: int, visits: int) -> Sample:
     """Of so many pictures, where training visits `visits` pictures in all: evenly from the first to the last."""
-    affordable = int(SHARE * PASSES_OF_A_VISIT * visits / PASSES_OF_A_CAPTION)
+    affordable = passes(visits) // 2 // PASSES_OF_A_CAPTION  # the other half is for what looks wrong
     count = min(pictures, MOST_PICTURES, affordable)
+    left = passes(visits) - count * PASSES_OF_A_CAPTION
     if count == pictures:
-        return Sample(tuple(range(pictures)), "")
+        return Sample(tuple(range(pictures)), "", left)
+    if count == 0:
+        why = f"The base model was not asked about the pictures: it would take over {SHARE:.0%} of the training."
+        return Sample((), why, 0)
     limit = (
         "more would say little more" if count == MOST_PICTURES else f"more would take over {SHARE:.0%} of the training"
     )
-    if count == 0:
-        return Sample(
-            (), f"The base model was not asked about the pictures: it would take over {SHARE:.0%} of the training."
-        )
-    return Sample(evenly(pictures, count), f"The base model was asked about {count} of {pictures} pictures; {limit}.")
+    return Sample(
+        evenly(pictures, count), f"The base model was asked about {count} of {pictures} pictures; {limit}.", left
+    )
+
+
+def passes(visits: int) -> int:
+    """Passes through the UNet that may be made of it."""
+    return int(SHARE * PASSES_OF_A_VISIT * visits)
+
+
+def suspected(gains: Sequence[float | None], captions: Sequence[str], most: int) -> list[int]:
+    """Places of the captions that help little, the least helpful first, as far as `most` passes go for asking part by part."""
+    doubtful = sorted((value, place) for place, value in enumerate(gains) if value is not None and value < HELPS_LITTLE)
+    chosen: list[int] = []
+    for _, place in doubtful:
+        parts = len(parts_of(captions[place]))
+        most -= PASSES_OF_A_TEXT * (1 + parts)
+        if most < 0:
+            break
+        if parts:
+            chosen.append(place)
+    return chosen
 
 
 def evenly(total: int, count: int) -> tuple[int, ...]:

@@ -131,8 +131,12 @@ def _kept(picture: PictureFacts) -> str:
     return f"error {picture.reconstruction_error or 0.0:.1%}"
 
 
+def _worded(picture: PictureFacts) -> str:
+    return f"“{picture.worst_words}”: {-(picture.words_gain or 0.0):.0%} more error"
+
+
 _NOTES: dict[str, Callable[[PictureFacts], str]] = {
-    "CAPTION_PROBABLY_WRONG": _gained,
+    "CAPTION_PROBABLY_WRONG": _worded,
     "LOST_BY_VAE": _kept,
     "BLURRED": lambda one: f"blur {figure(one.blur, 2)}",
     "LOW_CONTRAST": lambda one: f"contrast {figure(one.contrast, 2)}",

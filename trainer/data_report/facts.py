@@ -40,6 +40,23 @@ class PictureFacts:
     caption_gain: float | None = None
     """How much smaller the base model's error is with the caption than without, relative to that without: above 0 the caption
     helps, below it harms. None where it was not measured."""
+    worst_words: str = ""
+    """The part of the caption that helps the base model least; empty where nothing was asked about parts."""
+    words_gain: float | None = None
+    """As `caption_gain`, of that part: against the caption without it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the base says of one picture; None where nothing was asked."""
+
+    reconstruction_error: float
+    caption_gain: float | None = None
+    """How much smaller the error is with the caption than without, relative to that without."""
+    worst_words: str = ""
+    """The part of the caption that helps least."""
+    words_gain: float | None = None
+    """The same as `caption_gain`, of that part: against the caption without it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,13 +59,13 @@ class Reporting:
         posteriors: Mapping[View, Posterior],
         chosen: Sample,
     ) -> DataReport:
-        """`texts` are the captions as the text encoder reads them; the base is asked about the pictures that are `chosen`."""
+        """`texts` are the captions as the text encoder reads them; the base is asked about what is `chosen`."""
         looks = look_at(examples, self.decoder, self.cache, self.progress("looking at pictures"))
         encoders = self.base.text_encoders
         captions = Captions(
             texts=texts,
             counted=lambda text: most_tokens(encoders, text),
-            token_limit=min(encoder.max_tokens for encoder in encoders) - 2,
+            token_limit=min(encoder.most for encoder in encoders),
         )
         report = data_report(name, examples, looks, self.subsets, self.rules, captions)
         judge = Judge(
@@ -82,14 +82,10 @@ class Reporting:
             bare(texts[place], self.subsets[examples[place].subset].activation_tag) for place in chosen.places
         ]
         words.prepare([], {"", *without_tag} if asked else (), self.progress("encoding captions without their tag"))
-        judged = judge.judged(asked, without_tag, posteriors, self.progress("asking the base about the data"))
-        found = dict(zip(chosen.places, judged, strict=True))
+        progress = self.progress("asking the base about the data")
+        judged = judge.judged(asked, without_tag, posteriors, chosen.passes_for_parts, progress)
         return with_judgements(
-            report,
-            {place: one.reconstruction_error for place, one in found.items()},
-            {place: one.caption_gain for place, one in found.items() if one.caption_gain is not None},
-            self.base_name,
-            chosen.why_not_all,
+            report, dict(zip(chosen.places, judged, strict=True)), self.base_name, chosen.why_not_all
         )
 
 

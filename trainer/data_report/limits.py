@@ -33,8 +33,8 @@ class Limits:
     """Times the median error from which the VAE is said not to keep a picture."""
     reconstruction_least: float = 0.04
     """Errors below this are not seen, however unusual: about 28 dB."""
-    wrong_caption: float = -0.5
-    """`caption_gain` below which a caption is probably wrong: the base model errs half as much again with it than without."""
+    wrong_words: float = -0.5
+    """`words_gain` below which a part of a caption is probably wrong: the base model errs half as much again with it."""
 
 
 LIMITS = Limits()

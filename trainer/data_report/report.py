@@ -13,7 +13,7 @@ from trainer.data.buckets import Bucket
 from trainer.data.captions import parse_tags
 from trainer.data.dataset import Example
 from trainer.data.rules import PictureRules, SubsetRules
-from trainer.data_report.facts import DataFacts, PictureFacts, SubsetFacts
+from trainer.data_report.facts import DataFacts, Judged, PictureFacts, SubsetFacts
 from trainer.data_report.likeness import near_duplicates
 from trainer.data_report.looking import Looks
 from trainer.data_report.marks import carriers
@@ -70,19 +70,18 @@ def data_report(
     return DataReport(facts, suggestions(facts), [look.thumbnail for look in looks])
 
 
-def with_judgements(
-    report: DataReport, errors: Mapping[int, float], gains: Mapping[int, float], base: str, not_judged: str
-) -> DataReport:
+def with_judgements(report: DataReport, judged: Mapping[int, Judged], base: str, not_judged: str) -> DataReport:
     """The report with what a base model said of pictures, by their place."""
-    facts = replace(
-        report.facts,
-        pictures=[
-            replace(picture, reconstruction_error=errors.get(place), caption_gain=gains.get(place))
-            for place, picture in enumerate(report.facts.pictures)
-        ],
-        base=base,
-        not_judged=not_judged,
-    )
+    pictures = list(report.facts.pictures)
+    for place, one in judged.items():
+        pictures[place] = replace(
+            pictures[place],
+            reconstruction_error=one.reconstruction_error,
+            caption_gain=one.caption_gain,
+            worst_words=one.worst_words,
+            words_gain=one.words_gain,
+        )
+    facts = replace(report.facts, pictures=pictures, base=base, not_judged=not_judged)
     return replace(report, facts=facts, suggestions=suggestions(facts))
 
 

@@ -58,16 +58,16 @@ def _worst(
 
 def _wrong_captions(facts: DataFacts, limits: Limits) -> Iterator[Suggestion]:
     def harm(picture: PictureFacts) -> float:
-        return -(picture.caption_gain or 0.0)
+        return -(picture.words_gain or 0.0)
 
-    bad = _worst(facts, lambda picture: harm(picture) > -limits.wrong_caption, harm)
+    bad = _worst(facts, lambda picture: harm(picture) > -limits.wrong_words, harm)
     if bad:
         yield Suggestion(
             code="CAPTION_PROBABLY_WRONG",
             action=Action.CAPTION,
             title=_count(len(bad), "caption is probably wrong", "captions are probably wrong"),
-            reason="The base model finds these pictures much less likely with their caption than with none, so that it takes the "
-            "words for something else. Look whether they say what is to be seen, and correct those that do not.",
+            reason="The base model finds these pictures much less likely with the words shown than without them: it knows them "
+            "as something else. Look whether they say what is to be seen, and correct those that do not.",
             pictures=bad,
         )
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST_SHOWN = 40
+MOST_PARTS = 8
+"""Parts that a caption is asked about by; longer ones have several words in a part."""
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _LITTLE = frozenset(
     (
@@ -89,6 +95,27 @@ def caption_facts(
 def words_of(caption: str) -> set[str]:
     """The words of a caption, in small letters, but for the little ones."""
     return {word for word in (match[0].lower() for match in _WORD.finditer(caption)) if word not in _LITTLE}
+
+
+def parts_of(caption: str) -> list[tuple[str, str]]:
+    """(part, the caption without it) of at most MOST_PARTS parts: tags where there are several, else words that say something."""
+    tags = [tag.strip() for tag in caption.split(",") if tag.strip()]
+    if len(tags) > 1:
+        return [(", ".join(group), ", ".join(rest)) for group, rest in _groups(tags)]
+    words = caption.split()
+    telling = [place for place, word in enumerate(words) if words_of(word)]
+    found = []
+    for group, _ in _groups(telling):
+        rest = " ".join(word for place, word in enumerate(words) if place not in group)
+        found.append((" ".join(words[place] for place in group), rest))
+    return found
+
+
+def _groups(items: Sequence[T]) -> list[tuple[list[T], list[T]]]:
+    """(some neighbours, all others), at most MOST_PARTS times, so that each item is among some once."""
+    count = min(len(items), MOST_PARTS)
+    edges = [part * len(items) // count for part in range(count + 1)] if count else []
+    return [(list(items[start:end]), [*items[:start], *items[end:]]) for start, end in itertools.pairwise(edges)]
 
 
 def _frequent(sets: Iterable[set[str]]) -> tuple[tuple[str, int], ...]:

@@ -24,6 +24,8 @@ from trainer.data_report.table import as_table
 from trainer.errors import UserError
 from trainer.tools.printing import say
 
+_UNLIMITED = 10**9
+"""Passes through the UNet: here it was asked for."""
 _REPEATS = re.compile(r"([0-9]+)_")
 
 
@@ -139,9 +141,9 @@ def _text(example: Example, subset: SubsetRules) -> str:
 
 def _sample(pictures: int) -> Sample:
     if pictures <= MOST_PICTURES:
-        return Sample(tuple(range(pictures)), "")
+        return Sample(tuple(range(pictures)), "", _UNLIMITED)
     why = f"The base model was asked about {MOST_PICTURES} of {pictures} pictures; more would say little more."
-    return Sample(evenly(pictures, MOST_PICTURES), why)
+    return Sample(evenly(pictures, MOST_PICTURES), why, _UNLIMITED)
 
 
 def _quiet(_: int, __: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from trainer.data_report.words import caption_facts, words_of
+import pytest
+
+from trainer.data_report.words import caption_facts, parts_of, words_of
 
 
 def test_tags_and_words_are_counted_by_captions() -> None:
@@ -38,3 +40,19 @@ def test_each_text_is_counted_once() -> None:
     assert found.tokens == (2, 4, 2)
     assert found.too_long == [1]
     assert sorted(asked) == ["ab", "abcd"]
+
+
+@pytest.mark.parametrize(
+    ("caption", "parts"),
+    [
+        ("a red star", [("red", "a star"), ("star", "a red")]),
+        ("a cat, on grass", [("a cat", "on grass"), ("on grass", "a cat")]),
+        ("star", [("star", "")]),
+        ("", []),
+        ("1 2 3 4 5 6 7 8 9", [("1", "2 3 4 5 6 7 8 9")]),
+    ],
+)
+def test_a_caption_falls_into_parts(caption: str, parts: list[tuple[str, str]]) -> None:
+    found = parts_of(caption)
+    assert found[: len(parts)] == parts
+    assert len(found) == (8 if caption.startswith("1") else len(parts))
