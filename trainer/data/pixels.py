@@ -185,8 +185,8 @@ def _is_transparent(picture: Image.Image) -> bool:
 
 
 def _alpha(picture: Image.Image) -> Image.Image | None:
-    if not picture.has_transparency_data:
-        return None
+    if not picture.has_transparency_data or picture.mode.startswith("I;16"):
+        return None  # one grey of 65536 that is transparent: nobody means it, and Pillow cannot convert it
     return picture.convert("RGBA").getchannel("A")
 
 

@@ -71,6 +71,14 @@ def sixteen_bit() -> bytes:
     return encoded(Image.fromarray(np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))))
 
 
+def png_of_16_bits(colour_type: int, samples: np.ndarray) -> bytes:
+    """A PNG of (H, W, channels) uint16, which Pillow cannot write; colour types 0 grey, 2 RGB, 4 grey and alpha, 6 RGBA."""
+    height, width = samples.shape[:2]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def rotated(orientation: int, width: int = 64, height: int = 32) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -90,3 +98,35 @@ def swapped_profile() -> bytes:
     """sRGB's profile with the primaries of red and blue exchanged, so that using it shows."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+
+
+def _profile(space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
+    """An ICC profile, version 2.4, of these tags beside those that every profile must have."""
+    white = struct.pack(">4s4xiii", b"XYZ ", 0xF6D6, 0x10000, 0xD32D)
+    text = b"text\0\0\0\0made for a test\0"
+    name = struct.pack(">4s4xI", b"desc", 5) + b"test\0" + bytes(78)
+    tags = {b"desc": name, b"cprt": text, b"wtpt": white, **tags}
+    body, table = b"", struct.pack(">I", len(tags))
+    for tag, content in tags.items():
+        table += struct.pack(">4sII", tag, 128 + 4 + 12 * len(tags) + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(">4xI4s4s4s12x4s28x", 0x02400000, b"prtr", space, connection, b"acsp")
+    header += struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
+    header += bytes(124 - len(header))
+    return struct.pack(">I", 128 + len(table) + len(body)) + header + table + body
+
+
+def linear_grey_profile() -> bytes:
+    """Greys in linear light, so that half the light is a light grey in sRGB."""
+    return _profile(b"GRAY", b"XYZ ", {b"kTRC": struct.pack(">4s4xIH", b"curv", 1, 0x0100)})
+
+
+def grey_ink_profile() -> bytes:
+    """A CMYK press whose cyan ink is a middle grey, L* = 50, and whose other inks are black."""
+    straight = bytes(range(256))
+    grid = b"".join(
+        bytes([0 if rest else (128 if cyan else 255), 128, 128]) for cyan in (0, 1) for rest in (0, *[1] * 7)
+    )
+    matrix = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x10000)
+    lut = struct.pack(">4s4xBBBx", b"mft1", 4, 3, 2) + matrix + straight * 4 + grid + straight * 3
+    return _profile(b"CMYK", b"Lab ", {b"A2B0": lut})

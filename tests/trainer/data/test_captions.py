@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.captions import caption_of_visit, has_tag_in_sentence, parse_tags
+from trainer.data.captions import caption_of_visit, has_tag_in_sentence, parse_tags, with_alternatives_chosen
 from trainer.data.rules import CaptionRules
 from trainer.draws import generator
 
@@ -59,6 +60,87 @@ def test_tags(caption: str, tags: tuple[str, ...]) -> None:
 )
 def test_caption_of_a_visit(caption: str, tag: str, rules: dict[str, Any], expected: str) -> None:
     assert visit(caption, tag, **rules) == expected
+
+
+@pytest.mark.parametrize(
+    ("caption", "rules", "expected"),
+    [
+        ("a dog. on a mat.", {"separator": "."}, "sks. a dog. on a mat"),
+        ("a, b; c", {"separator": ";", "prefix": "p; q", "suffix": "s"}, "sks; p; q; a, b; c; s"),
+        # What stands before the keep separator stays in front, what stands behind its second occurrence at the end.
+        ("a, b ||| c, d", {"keep_separator": "|||", "tag_dropout": 1.0}, "sks, a, b"),
+        ("a, b ||| c, d ||| e, f", {"keep_separator": "|||", "tag_dropout": 1.0}, "sks, a, b, e, f"),
+        ("a ||| b ||| c ||| d", {"keep_separator": "|||"}, "sks, a, b, c, d"),
+        ("||| a, sks ||| sks b", {"keep_separator": "|||", "tag_dropout": 1.0}, "sks, b"),
+        # It counts instead of the number, in captions that have it.
+        ("a ||| b, c", {"keep_separator": "|||", "keep_tags": 2, "tag_dropout": 1.0}, "sks, a"),
+        ("a, b, c", {"keep_separator": "|||", "keep_tags": 2, "tag_dropout": 1.0}, "sks, a, b"),
+        ("red;;;dress, sks;;;x", {"group_separator": ";;;"}, "sks, red, dress, x"),
+        ("red;;;dress, b", {"group_separator": ";;;", "keep_tags": 1, "tag_dropout": 1.0}, "sks, red, dress"),
+    ],
+)
+def test_separators(caption: str, rules: dict[str, Any], expected: str) -> None:
+    assert visit(caption, **rules) == expected
+
+
+def test_the_activation_tag_is_whole_whatever_the_separator_is() -> None:
+    assert visit("a.b", tag="v1.5 x", separator=".") == "v1.5 x. a. b"
+
+
+def test_groups_stay_together() -> None:
+    seen = set()
+    for number in range(60):
+        tags = visit("a;;;b;;;c, d, e", number=number, shuffle_tags=True, tag_dropout=0.3, group_separator=";;;")
+        inside = tags.split(", ")[1:]
+        seen.add(tuple(inside))
+        if "a" in inside:
+            place = inside.index("a")
+            assert inside[place : place + 3] == ["a", "b", "c"]
+        else:
+            assert not {"b", "c"} & set(inside)
+    assert len(seen) > 8
+
+
+def alternatives(caption: str, count: int = 200, **rules: Any) -> Counter[str]:
+    chosen = CaptionRules(**rules)
+    return Counter(
+        with_alternatives_chosen(caption, chosen, generator(7, "alternatives", "a", n)) for n in range(count)
+    )
+
+
+def test_wildcards_stand_for_one_of_their_alternatives() -> None:
+    seen = alternatives("a {red|blue|} {cat|{small|large} dog}", 600, wildcards=True)
+    colours, things = ("red", "blue", ""), ("cat", "small dog", "large dog")
+    assert set(seen) == {f"a {colour} {thing}" for colour in colours for thing in things}
+    assert seen["a red cat"] == pytest.approx(100, abs=35)
+
+
+@pytest.mark.parametrize(
+    ("caption", "rules", "seen"),
+    [
+        ("a {red|blue} cat", {}, {"a {red|blue} cat"}),
+        ("a {red} {cat", {"wildcards": True}, {"a {red} {cat"}),
+        ("{a|b", {"wildcards": True}, {"{a|b"}),
+        ("one, two\nthree", {"lines_as_alternatives": True}, {"one, two", "three"}),
+        ("one\n{two|three}", {"lines_as_alternatives": True, "wildcards": True}, {"one", "two", "three"}),
+        ("", {"lines_as_alternatives": True, "wildcards": True}, {""}),
+    ],
+)
+def test_alternatives(caption: str, rules: dict[str, Any], seen: set[str]) -> None:
+    assert set(alternatives(caption, **rules)) == seen
+
+
+@settings(max_examples=50)
+@given(st.text(alphabet="{}|ab ", max_size=60))
+def test_choosing_ends_and_leaves_no_choice(caption: str) -> None:
+    (chosen,) = alternatives(caption, 1, wildcards=True)
+    assert not re.search(r"\{[^{}]*\|[^{}]*\}", chosen)
+
+
+def test_what_can_vary_says_so() -> None:
+    assert not CaptionRules(keep_tags=3, caption_dropout=0.5).varies
+    rules: list[dict[str, Any]] = [{"shuffle_tags": True}, {"tag_dropout": 0.1}, {"wildcards": True}]
+    assert all(CaptionRules(**rule).varies for rule in [*rules, {"lines_as_alternatives": True}])
 
 
 def test_shuffling_keeps_every_tag_and_the_front() -> None:

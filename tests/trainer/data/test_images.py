@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from tests.trainer.data import corpus
 from trainer.data.decoding_protocol import Limits
 from trainer.data.images import Decoder, PictureInfo, UnreadablePicture
+from trainer.data.rules import MaskSource
 from trainer.errors import TrainerError, UserError
 
 
@@ -107,6 +108,73 @@ def test_sixteen_bits_keep_their_greys(decoder: Decoder, saved: Save) -> None:
     np.testing.assert_allclose(row, np.linspace(0, 255, 64), atol=1)
 
 
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bits_are_scaled_and_not_clipped(
+    decoder: Decoder, saved: Save, colour_type: int, channels: int
+) -> None:
+    ramp = np.linspace(0, 65535, 32).astype(np.uint16)
+    samples = np.repeat(np.tile(ramp, (8, 1))[..., None], channels, axis=2)
+    if colour_type >= 4:
+        samples[..., -1] = 65535
+    pixels = whole(decoder, saved(corpus.png_of_16_bits(colour_type, samples))).astype(int)
+    for channel in range(3):
+        np.testing.assert_allclose(pixels[0, :, channel], np.linspace(0, 255, 32), atol=1)
+
+
+def test_grey_profiles_are_followed(decoder: Decoder, saved: Save) -> None:
+    path = saved(corpus.encoded(Image.new("L", (8, 8), 128), icc_profile=corpus.linear_grey_profile()))
+    assert decoder.probe(path).notes == ()
+    assert whole(decoder, path)[0, 0] == pytest.approx([188, 188, 188], abs=2)
+
+
+def test_cmyk_profiles_are_followed(decoder: Decoder, saved: Save) -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    path = saved(corpus.encoded(cyan, "JPEG", quality=100, icc_profile=corpus.grey_ink_profile()))
+    assert decoder.probe(path).notes == ()
+    assert whole(decoder, path)[8, 8] == pytest.approx([119, 119, 119], abs=4)
+
+
+def test_avif_comes_back_upright_and_on_its_background(decoder: Decoder, saved: Save) -> None:
+    picture = corpus.left_red_right_blue(64, 32).convert("RGBA")
+    picture.putalpha(Image.new("L", (64, 32), 255))
+    picture.paste((0, 0, 0, 0), (0, 0, 64, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(corpus.encoded(picture, "AVIF", quality=100, subsampling="4:4:4", exif=exif))
+    found = decoder.probe(path)
+    assert (found.format, found.width, found.height, found.notes) == ("AVIF", 32, 64, ("transparent",))
+    pixels = decoder.pixels(path, (32, 64), (0, 0, 32, 64), background="#00ff00")
+    assert pixels[8, 8] == pytest.approx([255, 0, 0], abs=6)
+    assert pixels[56, 8] == pytest.approx([0, 0, 255], abs=6)
+    assert pixels[8, 30] == pytest.approx([0, 255, 0], abs=6)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#000000", "#1080f0"])
+def test_what_is_transparent_shows_the_background(decoder: Decoder, saved: Save, background: str) -> None:
+    path = saved(corpus.encoded(Image.new("RGBA", (16, 16), (9, 9, 9, 0))))
+    pixels = decoder.pixels(path, (16, 16), (0, 0, 16, 16), background=background)
+    assert "#" + bytes(pixels[3, 3]).hex() == background
+
+
+def test_masks_are_read_from_transparency_and_from_files(decoder: Decoder, saved: Save) -> None:
+    def mask(picture: Image.Image, source: MaskSource) -> list[int]:
+        path = saved(corpus.encoded(picture))
+        return decoder.mask(path, picture.size, (0, 0, *picture.size), source=source)[0, :, 0].tolist()
+
+    picture = Image.new("RGBA", (3, 1), (255, 255, 255, 255))
+    picture.putpixel((1, 0), (255, 255, 255, 0))
+    picture.putpixel((2, 0), (0, 0, 0, 100))
+    assert mask(picture, "alpha") == [255, 0, 100]
+    assert mask(picture, "file") == [255, 0, 0], "what is transparent in a mask file is black"
+    assert mask(picture.convert("RGB"), "alpha") == [255, 255, 255]
+    assert mask(Image.new("L", (2, 1), 60), "file") == [60, 60]
+    assert mask(Image.new("1", (2, 1), 1), "file") == [255, 255]
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    palette.putpixel((1, 0), 1)
+    assert mask(palette, "file") == [0, 255]
+
+
 def test_cmyk_is_converted(decoder: Decoder, saved: Save) -> None:
     path = saved(corpus.encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100))
     assert decoder.probe(path).mode == "CMYK"
@@ -173,6 +241,9 @@ def test_phone_pictures_with_a_second_picture_inside(decoder: Decoder, saved: Sa
         (corpus.animated("GIF"), "is a GIF, not a JPEG, PNG, WebP, AVIF or BMP picture; convert it"),
         (corpus.animated("PNG"), "is animated (3 frames)"),
         (corpus.animated("WEBP"), "is animated (3 frames)"),
+        (corpus.animated("AVIF"), "is animated (3 frames)"),
+        (corpus.encoded(corpus.noise(99, 99), "AVIF")[:900], "is damaged AVIF"),
+        (corpus.encoded(corpus.noise(99, 99), "AVIF")[:60], "is damaged AVIF (its header cannot be read)"),
         (corpus.encoded(corpus.noise(8, 8), "TIFF"), "is a TIFF, not"),
         (b"\x00\x00\x00\x20ftypheic" + bytes(64), "is a HEIC, not"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
