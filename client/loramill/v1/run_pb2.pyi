@@ -104,6 +104,7 @@ class CreateRecord(_message.Message):
     DATASET_DIGEST_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
     COMPUTE_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -136,6 +137,10 @@ class CreateRecord(_message.Message):
     def compute(self) -> _training_pb2.ComputePlan:
         """As in TrainingJob."""
 
+    @_builtins.property
+    def length(self) -> _training_pb2.LengthPlan:
+        """As in TrainingJob."""
+
     def __init__(
         self,
         *,
@@ -149,10 +154,11 @@ class CreateRecord(_message.Message):
         dataset_digest: _builtins.str = ...,
         initial_adapter: Global___InitialAdapter | None = ...,
         compute: _training_pb2.ComputePlan | None = ...,
+        length: _training_pb2.LengthPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "length", b"length", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -776,6 +776,7 @@ class TrainingJob(_message.Message):
     ADAPTERS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     COMPUTE_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `trainingJobs/<id>`; the tenant is implied by the caller's identity. Ids sort newest first. Output only."""
     state: Global___TrainingJobState.ValueType
@@ -820,6 +821,10 @@ class TrainingJob(_message.Message):
     def compute(self) -> Global___ComputePlan:
         """Where it runs and what that costs, as decided when the job was accepted; unset in local mode. Output only."""
 
+    @_builtins.property
+    def length(self) -> Global___LengthPlan:
+        """How long it trains, as far as names of files tell when the job is accepted. Output only."""
+
     def __init__(
         self,
         *,
@@ -836,14 +841,61 @@ class TrainingJob(_message.Message):
         adapters: _abc.Iterable[_builtins.str] | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         compute: Global___ComputePlan | None = ...,
+        length: Global___LengthPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "length", b"length", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "launches", b"launches", "name", b"name", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "launches", b"launches", "length", b"length", "name", b"name", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingJob: _TypeAlias = TrainingJob  # noqa: Y015
+
+@_typing.final
+class LengthPlan(_message.Message):
+    """How long a job trains. A picture's visits in an epoch are its subset's repeats; a step takes `batch_size` x
+    `gradient_accumulation` visits of one bucket, and each bucket's last step of an epoch what is left of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PICTURES_FIELD_NUMBER: _builtins.int
+    VISITS_PER_EPOCH_FIELD_NUMBER: _builtins.int
+    VISITS_PER_STEP_FIELD_NUMBER: _builtins.int
+    STEPS_PER_EPOCH_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    EPOCHS_FIELD_NUMBER: _builtins.int
+    pictures: _builtins.int
+    """Pictures that are trained on, class images included."""
+    visits_per_epoch: _builtins.int
+    """Visits of them in an epoch."""
+    visits_per_step: _builtins.int
+    """Visits of a whole step."""
+    steps_per_epoch: _builtins.int
+    """Steps that an epoch has at least: as many as if all pictures had one bucket. The trainer, which knows the buckets, tells the
+    number in its log and report.
+    """
+    steps: _builtins.int
+    """Steps in all; at least, where the spec has epochs."""
+    epochs: _builtins.float
+    """Epochs in all; at most, where the spec has steps."""
+    def __init__(
+        self,
+        *,
+        pictures: _builtins.int = ...,
+        visits_per_epoch: _builtins.int = ...,
+        visits_per_step: _builtins.int = ...,
+        steps_per_epoch: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        epochs: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epochs", b"epochs", "pictures", b"pictures", "steps", b"steps", "steps_per_epoch", b"steps_per_epoch", "visits_per_epoch", b"visits_per_epoch", "visits_per_step", b"visits_per_step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LengthPlan: _TypeAlias = LengthPlan  # noqa: Y015
 
 @_typing.final
 class ComputePlan(_message.Message):
