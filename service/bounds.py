@@ -111,6 +111,11 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "activation_tag": _TAG,
         "class_words": Text(200),
     },
+    v1.PivotalSpec: {
+        "tokens": Range(0, 8),
+        "learning_rate": Range(0, 1, above_low=True),
+        "initial_words": Text(200),
+    },
     v1.PriorPreservationSpec: {
         "captions": _CAPTION,
         "weight": Range(0, 100),

@@ -25,6 +25,7 @@ from service.fitting_presets import (
 )
 from service.preset_table import FAMILIES, AdapterPreset, preset_for
 from service.sources import sources_of
+from service.text_presets import resolve_text
 
 SMALL = 128
 """Side in pixels up to which the row for small pictures holds."""
@@ -96,6 +97,7 @@ def resolve(
     of_adapter, of_optimizer = adapter_preset_for(base, spec, initial), OPTIMIZERS[spec.optimization.optimizer]
     of_pictures = picture_preset(spec.dataset.resolution)
     _resolve_concepts(spec)
+    resolve_text(spec)
     _resolve_dataset(spec, of_pictures)
     adapter_presets.resolve_adapter(spec.adapter, of_adapter, initial)
     _resolve_networks(spec, of_adapter, of_optimizer, base)

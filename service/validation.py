@@ -20,6 +20,7 @@ from service.errors import Violation
 from service.family_validation import violations_of_family
 from service.fitting_validation import violations_of_fitting
 from service.preset_table import FAMILIES
+from service.text_validation import violations_of_text
 
 _LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
 _LONGEST_REQUEST_ID = 200
@@ -48,6 +49,7 @@ def violations(
             for index, concept in enumerate(spec.concepts[:32])
             for violation in _of_concept(concept, f"{path}.concepts[{index}]")
         ),
+        *violations_of_text(spec, base, path),
         *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
         *_of_networks(spec, path),
         *(violations_of_family(spec, base, path) if base is not None else ()),

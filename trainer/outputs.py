@@ -19,10 +19,11 @@ from trainer.adapters.adapter import Adapter
 from trainer.config import TrainConfig
 from trainer.data.dataset import Example
 from trainer.exports import exports
-from trainer.formats import kohya, peft
+from trainer.formats import embedding, kohya, peft
 from trainer.formats.archive import packed
 from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
+from trainer.pivotal import Pivotal
 from trainer.record import RunRecord, now
 from trainer.report.contact_sheet import SheetRow, contact_sheet
 
@@ -78,6 +79,7 @@ class Saver:
     config: TrainConfig
     record: RunRecord
     adapter: Adapter
+    pivotal: Pivotal
     provenance: Provenance
     examples: tuple[Example, ...]
     work: Path
@@ -123,6 +125,10 @@ class Saver:
             path = folder / f"{config.output_name}.peft.zip"
             packed(directories, path)
             yield described(v1.ADAPTER_FORMAT_PEFT, path)
+        for place, (one, rows) in enumerate(zip(self.pivotal.wanted, self.pivotal.rows, strict=True)):
+            path = folder / f"{config.output_name}{embedding.ending(place)}"
+            write(path, embedding.tensors(rows, dtype), embedding.header(one.tag, one.tokens))
+            yield described(v1.ADAPTER_FORMAT_EMBEDDING, path)
 
     def _sheet(self, output: Output) -> Image.Image:
         prompts = self.config.previews.prompts

@@ -90,6 +90,7 @@ def _saver(preparation: Preparation, reading: Reading, base: Base, training: Tra
         config=preparation.config,
         record=preparation.record,
         adapter=adapter,
+        pivotal=training.pivotal,
         provenance=Provenance(
             base_name=assignment.base_model.name.removeprefix("baseModels/"),
             base_digest=assignment.base_model.digest,

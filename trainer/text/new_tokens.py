@@ -53,11 +53,6 @@ class NewTokens:
         return _split(caption, self._tags, known_ids)
 
 
-def mentions(caption: str, tags: Sequence[NewTag]) -> bool:
-    """Whether a caption has one of the tags."""
-    return any(tag.pattern.search(caption) for tag in tags)
-
-
 def _split(text: str, tags: Sequence[NewTag], known_ids: Callable[[str], list[int]]) -> list[int]:
     if not tags:
         return known_ids(text) if text.strip() else []
@@ -70,12 +65,12 @@ def _split(text: str, tags: Sequence[NewTag], known_ids: Callable[[str], list[in
 
 
 class ExtendedEmbedding(nn.Module):
-    """A frozen embedding, and rows of its own for ids below 0: row n - 1 for id -n."""
+    """A frozen embedding, and rows of its own for ids below 0: row n - 1 for id -n, of the rows of all tags one after another."""
 
-    def __init__(self, frozen: nn.Module, rows: nn.Parameter) -> None:
+    def __init__(self, frozen: nn.Module, rows: Sequence[nn.Parameter]) -> None:
         super().__init__()
         self.frozen = frozen
-        self.rows = rows
+        self.rows = nn.ParameterList(rows)
 
     @property
     def weight(self) -> Tensor:
@@ -86,5 +81,5 @@ class ExtendedEmbedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(…) → (…, D)."""
         known: Tensor = self.frozen(ids.clamp(min=0))
-        new = nn.functional.embedding((-1 - ids).clamp(min=0), self.rows)
+        new = nn.functional.embedding((-1 - ids).clamp(min=0), torch.cat(list(self.rows)))
         return torch.where((ids < 0).unsqueeze(-1), new.to(known.dtype), known)
