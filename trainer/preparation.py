@@ -273,9 +273,9 @@ class Preparation:
             examples=[
                 HeldOut(
                     id=one.id,
-                    latents=base.scaled(posteriors[View(one.id)].mean),
+                    latents=base.scaled(posteriors[View(one.id, mirrored=False)].mean),
                     caption=caption_variant(self.config, one, 0),
-                    framing=framing_of(one, View(one.id)),
+                    framing=framing_of(one, View(one.id, mirrored=False)),
                 )
                 for one in held_out
             ],
