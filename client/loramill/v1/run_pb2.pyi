@@ -41,7 +41,7 @@ class _ExitCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExitCode.Val
     EXIT_CODE_OUT_OF_MEMORY: _ExitCode.ValueType  # 65
     """Device or host memory did not suffice."""
     EXIT_CODE_DIVERGED: _ExitCode.ValueType  # 66
-    """The loss became infinite or not a number; not launched again."""
+    """The loss became infinite, not a number or ten times what it was, also after it was taken back once; not launched again."""
     EXIT_CODE_STALLED: _ExitCode.ValueType  # 67
     """No progress."""
     EXIT_CODE_PREEMPTED: _ExitCode.ValueType  # 68
@@ -73,7 +73,7 @@ EXIT_CODE_USER_ERROR: ExitCode.ValueType  # 64
 EXIT_CODE_OUT_OF_MEMORY: ExitCode.ValueType  # 65
 """Device or host memory did not suffice."""
 EXIT_CODE_DIVERGED: ExitCode.ValueType  # 66
-"""The loss became infinite or not a number; not launched again."""
+"""The loss became infinite, not a number or ten times what it was, also after it was taken back once; not launched again."""
 EXIT_CODE_STALLED: ExitCode.ValueType  # 67
 """No progress."""
 EXIT_CODE_PREEMPTED: ExitCode.ValueType  # 68

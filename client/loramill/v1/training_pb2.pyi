@@ -94,7 +94,7 @@ class _StateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StateReas
     STATE_REASON_OUT_OF_MEMORY: _StateReason.ValueType  # 10
     """FAILED: the device's or the machine's memory did not suffice."""
     STATE_REASON_DIVERGED: _StateReason.ValueType  # 11
-    """FAILED: the loss became infinite or not a number."""
+    """FAILED: the loss became infinite, not a number or ten times what it was, also after it was taken back once."""
     STATE_REASON_STALLED: _StateReason.ValueType  # 12
     """FAILED: the trainer stopped making progress."""
     STATE_REASON_PREEMPTED: _StateReason.ValueType  # 13
@@ -148,7 +148,7 @@ STATE_REASON_USER_ERROR: StateReason.ValueType  # 9
 STATE_REASON_OUT_OF_MEMORY: StateReason.ValueType  # 10
 """FAILED: the device's or the machine's memory did not suffice."""
 STATE_REASON_DIVERGED: StateReason.ValueType  # 11
-"""FAILED: the loss became infinite or not a number."""
+"""FAILED: the loss became infinite, not a number or ten times what it was, also after it was taken back once."""
 STATE_REASON_STALLED: StateReason.ValueType  # 12
 """FAILED: the trainer stopped making progress."""
 STATE_REASON_PREEMPTED: StateReason.ValueType  # 13
