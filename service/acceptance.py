@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -25,6 +25,7 @@ from service.datasets import Datasets
 from service.errors import InvalidRequest, Refused, ResourceExists
 from service.indexes import accept
 from service.initial_adapter import pinned
+from service.length import length_of
 from service.suggestions import with_suggestions
 from service.times import to_datetime, to_timestamp, utc_now
 from service.validation import violations, violations_of_request_id
@@ -52,6 +53,7 @@ class Acceptance:
         stored = self._initial(caller.tenant, spec.adapter.initial_adapter)
         initial = stored.adapter if stored is not None else None
         found = violations_of_request_id(request.request_id) + violations(spec, base, dataset, initial, self.classes)
+        paths: Sequence[str] = ()
         if dataset is not None and dataset.state == v1.DATASET_STATE_FINALIZED:
             paths = self.datasets.paths(caller.tenant, dataset)
             found += violations_of_names(spec, paths)
@@ -72,6 +74,7 @@ class Acceptance:
             dataset_digest=dataset.digest,
             initial_adapter=pinned(stored.adapter.files, stored.folder) if stored is not None else None,
             compute=compute_choice.plan_of(chosen, self.classes.currency) if chosen is not None else None,
+            length=length_of(resolved, paths),
         )
 
     def create(self, caller: Caller, request: v1.CreateTrainingJobRequest) -> v1.CreateRecord:

@@ -20,12 +20,12 @@ _FROM_FILES = (v1.CAPTION_SOURCE_UNSPECIFIED, v1.CAPTION_SOURCE_FILE)
 def violations_of_names(spec: v1.TrainingSpec, paths: Sequence[str], path: str = "spec") -> Iterator[Violation]:
     """`paths` are those of the dataset's files."""
     seen = [name for name in paths if not is_litter(name)]
-    pictures = [name for name in seen if is_picture(name)]
+    pictures = _pictures(spec.dataset, seen)
     if not pictures:
         yield _no_picture(spec, seen, f"{path}.dataset.dataset")
         return
     subsets = spec.dataset.subsets or [v1.SubsetSpec()]
-    members = _members(pictures, subsets)
+    members = members_of(spec.dataset, paths)
     captioned = {stem(name) for name in seen if ending(name) in CAPTIONS}
     for index, (subset, own) in enumerate(zip(subsets, members, strict=True)):
         place = f"{path}.dataset.subsets[{index}]"
@@ -36,11 +36,15 @@ def violations_of_names(spec: v1.TrainingSpec, paths: Sequence[str], path: str =
             yield _no_caption(bare, f"{place}.captions.source")
 
 
-def _members(pictures: Sequence[str], subsets: Sequence[v1.SubsetSpec]) -> list[list[str]]:
-    """The pictures of each subset: a picture is in that of the longest prefix that its path starts with."""
+def members_of(dataset: v1.DatasetSpec, paths: Sequence[str]) -> list[list[str]]:
+    """The pictures of each subset: a picture is in that of the longest prefix that its path starts with.
+
+    `paths` are those of the dataset's files; without subsets there is one of everything.
+    """
+    subsets = dataset.subsets or [v1.SubsetSpec()]
     prefixes = [unicodedata.normalize("NFC", subset.path_prefix) for subset in subsets]
     members: list[list[str]] = [[] for _ in subsets]
-    for picture in pictures:
+    for picture in _pictures(dataset, paths):
         name = unicodedata.normalize("NFC", picture)
         matches = [index for index, prefix in enumerate(prefixes) if name.startswith(prefix)]
         if matches:
@@ -48,10 +52,24 @@ def _members(pictures: Sequence[str], subsets: Sequence[v1.SubsetSpec]) -> list[
     return members
 
 
+def _pictures(dataset: v1.DatasetSpec, paths: Sequence[str]) -> list[str]:
+    """The files that are pictures to learn from, and neither masks nor litter."""
+    folder = dataset.mask_folder.strip("/")
+    masks = unicodedata.normalize("NFC", f"{folder}/") if folder else None
+    return [
+        name
+        for name in paths
+        if is_picture(name)
+        and not is_litter(name)
+        and not (masks is not None and unicodedata.normalize("NFC", name).startswith(masks))
+    ]
+
+
 def _no_picture(spec: v1.TrainingSpec, names: Sequence[str], field: str) -> Violation:
     kinds = Counter(ending(name) or "without an ending" for name in names).most_common(_SHOWN)
     what = ", ".join(f"{count} {kind}" for kind, count in kinds) or "no files that are read"
-    text = f"{field} is {spec.dataset.dataset!r}, which has no picture (.jpg, .png, .webp or .bmp), but {what}; upload pictures."
+    kinds_read = ".jpg, .png, .webp, .avif or .bmp"
+    text = f"{field} is {spec.dataset.dataset!r}, which has no picture ({kinds_read}), but {what}; upload pictures."
     return Violation(field, text, "NO_PICTURE")
 
 

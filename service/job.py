@@ -75,6 +75,8 @@ def training_job(facts: JobFacts, now: datetime, queue_position: int | None = No
         job.start_time.CopyFrom(claims[0].create_time)
     if facts.create.HasField("compute"):
         job.compute.CopyFrom(facts.create.compute)
+    if facts.create.HasField("length"):
+        job.length.CopyFrom(facts.create.length)
     if facts.outcome is not None:
         job.end_time.CopyFrom(facts.outcome.create_time)
     statuses = [launch.status for launch in facts.launches if launch.status is not None]

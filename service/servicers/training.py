@@ -41,7 +41,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         if request.validate_only:
             record = await asyncio.to_thread(self.acceptance.check, caller, request)
             compute = record.compute if record.HasField("compute") else None
-            return v1.TrainingJob(spec=record.spec, warnings=record.warnings, compute=compute)
+            return v1.TrainingJob(spec=record.spec, warnings=record.warnings, compute=compute, length=record.length)
         record = await asyncio.to_thread(self.acceptance.create, caller, request)
         self.wake(caller.tenant, record.job_id)
         return await asyncio.to_thread(self.jobs.get, caller.tenant, record.job_id)

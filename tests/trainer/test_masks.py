@@ -66,7 +66,7 @@ def blob(width: int, height: int, seed: int) -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(max(width, height) / 40))
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     width=st.integers(70, 300),
     height=st.integers(70, 300),

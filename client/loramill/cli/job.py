@@ -14,6 +14,7 @@ import typer
 from loramill.cli import common
 from loramill.cli.common import Data, DataOption, Output, OutputOption, ServerOption, connect, say
 from loramill.cli.compute import plan_line
+from loramill.cli.length import length_line
 from loramill.cli.output import age_of, clock, print_many, print_one, printable
 from loramill.errors import SpecError
 
@@ -61,11 +62,49 @@ def submit(
             _print_resolved(job, output)
             return
         if output is Output.TABLE:
-            typer.echo(f"Job {_id(job)} is accepted.{_place(job)}")
+            typer.echo(f"Job {_id(job)} is accepted.{_place(job)}{_length(job)}")
         follow = watch if watch is not None else output is Output.TABLE
         if follow:
             job = _follow(client, job.name, output, server_given=_server_given(context, server))
         _finish(job, output, watched=follow)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A command line or --config_file of kohya's or diffusers' scripts, a YAML of ai-toolkit, a JSON of OneTrainer."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to write the spec. Default: standard output.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
+) -> None:
+    """Make a spec of another trainer's configuration, and say what became of each of its keys. Nothing is sent."""
+    from loramill.foreign.importing import import_configuration
+    from loramill.foreign.reading import read_configuration
+    from loramill.foreign.writing import advice, lines_of, spec_file
+
+    program, values = read_configuration(file.name, _read_text(file))
+    draft = import_configuration(program, values)
+    text = spec_file(draft, file.name)
+    say(f"Read as {program.title}.")
+    for line in lines_of(draft):
+        say(line)
+    say("Left for you:")
+    for sentence in advice(draft):
+        say(f"  {sentence}")
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if out.exists() and not force:
+        raise SpecError(f"{out} exists; name another file, or overwrite it with --force.", [])
+    out.write_text(text, encoding="utf-8")
+    say(
+        f"Wrote {out}. Check it with: loramill job submit {out} --set base_model=… --set dataset.dataset=… --validate-only"
+    )
 
 
 def _read_text(file: Path) -> str:
@@ -88,11 +127,11 @@ def _create(client: Client, spec: v1.TrainingSpec, *, validate_only: bool) -> v1
 
 
 def _print_resolved(job: v1.TrainingJob, output: Output) -> None:
-    from loramill.spec import dump_spec
+    from loramill.annotated import dump_annotated
 
     if output is Output.TABLE:
-        say(f"The spec is valid.{_place(job)} With every field filled in it is:")
-        typer.echo(dump_spec(job.spec), nl=False)
+        say(f"The spec is valid.{_place(job)}{_length(job)} With every field filled in it is:")
+        typer.echo(dump_annotated(job.spec), nl=False)
     elif output is not Output.NAME:  # what does not exist has no name
         print_one(job, output, _details)
 
@@ -100,6 +139,11 @@ def _print_resolved(job: v1.TrainingJob, output: Output) -> None:
 def _place(job: v1.TrainingJob) -> str:
     """The sentence on the compute class; empty where there is none to tell."""
     return f" It runs on {plan_line(job.compute)}." if job.compute.compute_class else ""
+
+
+def _length(job: v1.TrainingJob) -> str:
+    """The sentence on how long it trains; empty where that is not told."""
+    return f" It trains for {length_line(job.length)}." if job.HasField("length") else ""
 
 
 def _server_given(context: typer.Context, server: str | None) -> str | None:
@@ -286,6 +330,7 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
         "Base model": job.spec.base_model.rpartition("/")[2],
         "Dataset": job.spec.dataset.dataset.rpartition("/")[2],
         "Runs on": plan_line(job.compute),
+        "Length": length_line(job.length) if job.HasField("length") else "",
         "Created": clock(job.create_time),
         "Started": clock(job.start_time),
         "Ended": clock(job.end_time),

@@ -33,7 +33,7 @@ MOST_BYTES = 1 << 16
 """Of a caption file; what is longer is something else."""
 
 NO_PICTURE = "no picture of this name"
-_FOREIGN = "a picture of a kind that is not read; convert it to JPEG, PNG, WebP or BMP"
+_FOREIGN = "a picture of a kind that is not read; convert it to JPEG, PNG, WebP, AVIF or BMP"
 _ARCHIVE = "an archive beside pictures; give it by itself, or unpack it"
 _OTHER = "neither a picture nor a caption"
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"})
+PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp"})
 CAPTIONS = (".txt", ".caption")
 """Where a picture has both, they must say the same."""
 FOREIGN_PICTURES = frozenset(
-    {".gif", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico"}
+    {".gif", ".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico"}
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
 )
 ZIPS = (".zip",)

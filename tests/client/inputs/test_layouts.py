@@ -47,7 +47,7 @@ def test_a_plain_folder() -> None:
     assert dict(found.reasons()) == {
         "hidden": (".git", "__MACOSX/a.png"),
         "a mask without a picture of its name": ("x.mask.png",),
-        "a picture of a kind that is not read; convert it to JPEG, PNG, WebP or BMP": ("d.gif",),
+        "a picture of a kind that is not read; convert it to JPEG, PNG, WebP, AVIF or BMP": ("d.gif",),
         "no picture of this name": ("e.txt",),
         "neither a picture nor a caption": ("f.docx",),
         "an archive beside pictures; give it by itself, or unpack it": ("inner.zip",),
@@ -261,6 +261,6 @@ def test_what_is_said_and_kept_is_the_same() -> None:
     assert list(lines_of(record, found.suggested)) == [
         "Read as kohya folders: 1 picture, 0 captions in 1 subset.",
         "  10_sks dog/: 1 picture, 10 repeats, 1 of them with the caption 'sks dog'",
-        "Ignored (a picture of a kind that is not read; convert it to JPEG, PNG, WebP or BMP): x.gif.",
+        "Ignored (a picture of a kind that is not read; convert it to JPEG, PNG, WebP, AVIF or BMP): x.gif.",
         "Jobs get the activation tag 'sks', which is a kind of 'dog', unless they name a concept.",
     ]
