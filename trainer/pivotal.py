@@ -14,7 +14,8 @@ from trainer.config_text import PivotalConfig
 from trainer.draws import generator
 from trainer.families.base import Base
 from trainer.families.text import TextEncoder
-from trainer.text.new_tokens import ExtendedEmbedding, NewTokens, new_tags
+from trainer.text.new_tokens import ExtendedEmbedding, NewTokens
+from trainer.text.tags import new_tags
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ NO_NEW_TOKENS = Pivotal((), ())
 
 
 def put_new_tokens(wanted: Sequence[PivotalConfig], base: Base, adapter: Adapter, seed: int) -> Pivotal:
-    """Has the base's text encoders read each tag as its new tokens, while the adapter is not off; without `wanted` nothing changes."""
+    """Has the base's text encoders read each tag as its new tokens, unless the adapter is off. Without any nothing changes."""
     if not wanted:
         return NO_NEW_TOKENS
     tags = new_tags([(one.tag, one.tokens) for one in wanted])

@@ -17,8 +17,8 @@ from trainer.adapters.tuner import AdaptedLayer
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
 from trainer.data_report.report import DataReport, thumbnail
-from trainer.formats.metadata import Provenance
 from trainer.outputs import Saver, picture
+from trainer.pivotal import Pivotal
 from trainer.report.data import (
     DatasetSummary,
     DataSuggestion,
@@ -31,6 +31,7 @@ from trainer.report.data import (
     RunFacts,
     SavedFile,
     SubsetSummary,
+    TagEmbedding,
     Usage,
 )
 from trainer.report.document import render
@@ -51,6 +52,7 @@ _FORMATS = {
     v1.ADAPTER_FORMAT_PEFT: "the same, as PEFT's directories, zipped",
     v1.ADAPTER_FORMAT_CONVERTED: "converted to a plain LoRA, for programs that load nothing else",
     v1.ADAPTER_FORMAT_TRUNCATED: "the adapter at a smaller rank",
+    v1.ADAPTER_FORMAT_EMBEDDING: "the new tokens of an activation tag, which the adapter needs, for all of these programs",
     v1.ADAPTER_FORMAT_CONTACT_SHEET: "the same prompts and seeds without and with the adapter",
 }
 _NETWORKS = {"unet": "UNet", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
@@ -144,8 +146,33 @@ def _previews(story: Story) -> list[PreviewSeries]:
     ]
 
 
-def _usage(story: Story, provenance: Provenance, files: Sequence[v1.AdapterFile]) -> Usage:
-    config = story.config
+def _embeddings(saver: Saver, files: Sequence[v1.AdapterFile]) -> list[TagEmbedding]:
+    names = [file.file_name for file in files if file.format == v1.ADAPTER_FORMAT_EMBEDDING]
+    return [
+        TagEmbedding(tag=one.tag, file=name, encoders=len(rows))
+        for name, one, rows in zip(names, saver.pivotal.wanted, saver.pivotal.rows, strict=True)
+    ]
+
+
+def _new_token_groups(pivotal: Pivotal) -> list[ModuleGroup]:
+    return [
+        ModuleGroup(
+            network=_NETWORKS[encoder],
+            layers=f"embeddings of {one.tokens} new token{'' if one.tokens == 1 else 's'} for {one.tag}",
+            modules=1,
+            parameters=values.numel(),
+            rank=None,
+            alpha=None,
+            learning_rate=one.learning_rate,
+        )
+        for one, rows in zip(pivotal.wanted, pivotal.rows, strict=True)
+        for encoder, values in rows.items()
+        if encoder in one.encoders
+    ]
+
+
+def _usage(story: Story, saver: Saver, files: Sequence[v1.AdapterFile]) -> Usage:
+    config, provenance = story.config, saver.provenance
     prompts = config.previews.prompts
     names = {file.format: file.file_name for file in files}
     peft = names.get(v1.ADAPTER_FORMAT_PEFT, "")
@@ -163,6 +190,7 @@ def _usage(story: Story, provenance: Provenance, files: Sequence[v1.AdapterFile]
         prompt=prompts[0].prompt if prompts else config.activation_tag or config.class_words,
         negative_prompt=prompts[0].negative_prompt if prompts else "",
         activation_tag=config.activation_tag,
+        embeddings=_embeddings(saver, files),
         seed=prompts[0].seed if prompts else 0,
         width=config.pictures.resolution,
         height=config.pictures.resolution,
@@ -189,7 +217,7 @@ def write_report(
 ) -> str:
     """The finished job's report, one HTML file as text; `files` are those beside it."""
     config, provenance, modules = story.config, saver.provenance, saver.adapter.modules
-    parameters = sum(module.weights.count for module in modules)
+    trained = [*_module_groups(modules), *_new_token_groups(saver.pivotal)]
     pictures, kind = len(story.reading.examples), _TYPES[config.adapter.type]
     return render(
         ReportData(
@@ -201,7 +229,7 @@ def write_report(
                 planned_steps=provenance.total_steps,
                 trained_seconds=trained_seconds,
                 pictures=pictures,
-                parameters=parameters,
+                parameters=sum(group.parameters for group in trained),
                 modules=len(modules),
             ),
             metrics=[
@@ -213,13 +241,14 @@ def write_report(
                     images_per_second=metric.images_per_second,
                     prior_loss=metric.prior_loss if metric.HasField("prior_loss") else None,
                     loss_by_band=list(metric.loss_by_band),
+                    validation_loss=metric.validation_loss if metric.HasField("validation_loss") else None,
                 )
                 for metric in story.metrics
             ],
             previews=_previews(story),
             dataset=_dataset(story),
             warnings=[Notice(text=warning) for warning in story.warnings],
-            trained=_module_groups(modules),
+            trained=trained,
             spec_yaml=yaml.safe_dump(config.spec, sort_keys=False, allow_unicode=True),
             digests=[
                 ("base model", provenance.base_digest),
@@ -229,6 +258,6 @@ def write_report(
                 ("seed", str(config.optimization.seed)),
             ],
             files=_files(files),
-            usage=_usage(story, provenance, files),
+            usage=_usage(story, saver, files),
         )
     )

@@ -56,6 +56,8 @@ class Metric:
     """The part of the loss that is prior preservation, before its weight."""
     loss_by_band: Sequence[float] = ()
     """Mean loss by equal bands of the timesteps, least noise first; an empty band is not a number."""
+    validation_loss: float | None = None
+    """Error on examples that are not trained on; None where it was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +160,9 @@ class ModuleGroup:
     """Such as "attention: query, key, value, output"."""
     modules: int
     parameters: int
-    rank: int
-    alpha: float
+    rank: int | None
+    """None where there is none."""
+    alpha: float | None
     """The adapter's strength is alpha / rank."""
     learning_rate: float | None = None
     """At the peak of the schedule."""
@@ -175,6 +178,17 @@ class SavedFile:
     size_bytes: int
     note: str = ""
     """Such as its rank, and what a converted file lacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagEmbedding:
+    """The file of an activation tag's new tokens, which the adapter needs."""
+
+    tag: str
+    file: str
+    """Its name."""
+    encoders: int = 1
+    """Text encoders that it has embeddings for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +212,8 @@ class Usage:
     negative_prompt: str = ""
     activation_tag: str = ""
     """Empty if the adapter has none."""
+    embeddings: Sequence[TagEmbedding] = ()
+    """Of tags that were trained as new tokens."""
     seed: int = 0
     width: int = 512
     """Pixels."""

@@ -83,8 +83,12 @@ def _tiles(data: ReportData) -> list[_Tile]:
     if facts.pictures is not None:
         tiles.append(_Tile(name="pictures", value=count(facts.pictures)))
     if data.trained:
-        ranks = " / ".join(str(rank) for rank in sorted({group.rank for group in data.trained}))
-        alphas = " / ".join(f"{alpha:g}" for alpha in sorted({group.alpha for group in data.trained}))
+        ranks = " / ".join(
+            str(rank) for rank in sorted({group.rank for group in data.trained if group.rank is not None})
+        )
+        alphas = " / ".join(
+            f"{alpha:g}" for alpha in sorted({group.alpha for group in data.trained if group.alpha is not None})
+        )
         tiles.append(_Tile(name="rank", value=ranks, note=f"alpha {alphas}"))
     if facts.parameters is not None:
         note = "" if facts.modules is None else f"in {count(facts.modules)} modules"

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from trainer.report.data import Usage
 from trainer.report.text import one_line, visible
+from trainer.text.tags import name_of_embedding, with_tags_called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +32,15 @@ def snippets(usage: Usage) -> list[Snippet]:
         ),
         Snippet(
             program="ComfyUI",
-            before=f"Put {usage.kohya_file} into models/loras. Save this as workflow.json and drop it onto the window.",
+            before=f"Put {usage.kohya_file} into models/loras{_embeddings_into(usage, 'models/embeddings')}. Save this as "
+            "workflow.json and drop it onto the window.",
             code=comfyui_workflow(usage),
             after="In a workflow of your own, put the node “Load LoRA” between the checkpoint and everything that uses it.",
         ),
         Snippet(
             program="A1111 and Forge",
-            before=f"Put {usage.kohya_file} into models/Lora, reload the list of LoRAs, and paste this as the prompt.",
+            before=f"Put {usage.kohya_file} into models/Lora{_embeddings_into(usage, 'embeddings')}, reload the list of LoRAs, "
+            "and paste this as the prompt.",
             code=a1111_prompt(usage),
             after=f"Sampler DDIM, {usage.steps} steps, CFG {usage.guidance_scale:g}, "
             f"{usage.width} × {usage.height}, seed {usage.seed}.",
@@ -47,16 +50,19 @@ def snippets(usage: Usage) -> list[Snippet]:
 
 def diffusers_script(usage: Usage) -> str:
     """A Python program that draws one picture."""
-    arguments = [f"    {_python(usage.prompt)},"]
+    arguments = [f"    {_python(_called(usage.prompt, usage, '<{}>'))},"]
     if usage.negative_prompt:
-        arguments.append(f"    negative_prompt={_python(usage.negative_prompt)},")
+        arguments.append(f"    negative_prompt={_python(_called(usage.negative_prompt, usage, '<{}>'))},")
     imports, load = _by_diffusers(usage) if usage.diffusers_file else _by_peft(usage)
+    if any(one.encoders > 1 for one in usage.embeddings):
+        imports = [*imports, "from safetensors.torch import load_file"]
     return "\n".join(
         [
             *imports,
             "",
             'device = "cuda" if torch.cuda.is_available() else "cpu"',
             f"pipeline = {usage.pipeline}.from_pretrained({_python(usage.base)})",
+            *_load_embeddings(usage),
             *load,
             "pipeline.to(device)",
             "picture = pipeline(",
@@ -70,6 +76,38 @@ def diffusers_script(usage: Usage) -> str:
             'picture.save("picture.png")',
         ]
     )
+
+
+def _load_embeddings(usage: Usage) -> list[str]:
+    """The lines that teach tokenizers and text encoders the tags' new tokens; before adapters, which wrap the encoders."""
+    lines: list[str] = []
+    for one in usage.embeddings:
+        file, token = _python(one.file), _python(f"<{name_of_embedding(one.tag)}>")
+        if one.encoders == 1:
+            lines.append(f'pipeline.load_textual_inversion(".", weight_name={file}, token={token})')
+            continue
+        lines += [
+            f"embeddings = load_file({file})",
+            f'pipeline.load_textual_inversion(embeddings["clip_l"], token={token})',
+            f'pipeline.load_textual_inversion(embeddings["clip_g"], token={token}, '
+            "text_encoder=pipeline.text_encoder_2, tokenizer=pipeline.tokenizer_2)",
+        ]
+    if any(one.encoders > 1 for one in usage.embeddings):
+        # Old configurations find a prompt's end by its largest token, which a new one would be.
+        lines.append("pipeline.text_encoder_2.text_model.eos_token_id = pipeline.tokenizer_2.eos_token_id")
+    return lines
+
+
+def _embeddings_into(usage: Usage, folder: str) -> str:
+    """Where the tags' embeddings go, to follow where the adapter goes."""
+    return "".join(
+        f", {one.file} into {folder} as {name_of_embedding(one.tag)}.safetensors" for one in usage.embeddings
+    )
+
+
+def _called(prompt: str, usage: Usage, form: str) -> str:
+    """The prompt as a program reads it, tags with new tokens called by their embeddings' names in this form."""
+    return with_tags_called(prompt, {one.tag: form.format(name_of_embedding(one.tag)) for one in usage.embeddings})
 
 
 def _by_diffusers(usage: Usage) -> tuple[list[str], list[str]]:
@@ -108,8 +146,14 @@ def comfyui_workflow(usage: Usage) -> str:
                 "strength_clip": usage.strength,
             },
         ),
-        positive: ("CLIPTextEncode", {"clip": [lora, 1], "text": _literal(usage.prompt, "()")}),
-        negative: ("CLIPTextEncode", {"clip": [lora, 1], "text": _literal(usage.negative_prompt, "()")}),
+        positive: (
+            "CLIPTextEncode",
+            {"clip": [lora, 1], "text": _literal(_called(usage.prompt, usage, "embedding:{}"), "()")},
+        ),
+        negative: (
+            "CLIPTextEncode",
+            {"clip": [lora, 1], "text": _literal(_called(usage.negative_prompt, usage, "embedding:{}"), "()")},
+        ),
         empty: ("EmptyLatentImage", {"width": usage.width, "height": usage.height, "batch_size": 1}),
         sampler: (
             "KSampler",
@@ -138,7 +182,7 @@ def comfyui_workflow(usage: Usage) -> str:
 def a1111_prompt(usage: Usage) -> str:
     """The prompt, with the adapter called by its file's name."""
     name = PurePosixPath(usage.kohya_file).stem
-    return f"{_literal(one_line(usage.prompt), '()[]')} <lora:{name}:{usage.strength:g}>"
+    return f"{_literal(one_line(_called(usage.prompt, usage, '{}')), '()[]')} <lora:{name}:{usage.strength:g}>"
 
 
 def _literal(prompt: str, signs: str) -> str:

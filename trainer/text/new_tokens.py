@@ -7,35 +7,12 @@ of CLIP find a caption's end by its largest id, which those of new tokens must n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class NewTag:
-    """A tag, and the ids that it is read as."""
-
-    tag: str
-    ids: tuple[int, ...]
-
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """The tag as words of their own; upper and lower case count as equal, as they do for CLIP."""
-        words = r"\s+".join(re.escape(word) for word in self.tag.split())
-        return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
-
-
-def new_tags(wanted: Sequence[tuple[str, int]]) -> list[NewTag]:
-    """For each (tag, number of tokens), ids that no other has: -1, -2, …"""
-    tags, first = [], 0
-    for tag, count in wanted:
-        tags.append(NewTag(tag, tuple(-(first + place + 1) for place in range(count))))
-        first += count
-    return tags
+from trainer.text.tags import NewTag, tag_pattern
 
 
 class NewTokens:
@@ -57,7 +34,7 @@ def _split(text: str, tags: Sequence[NewTag], known_ids: Callable[[str], list[in
     if not tags:
         return known_ids(text) if text.strip() else []
     first, *others = tags
-    parts = first.pattern.split(text)
+    parts = tag_pattern(first.tag).split(text)
     ids = _split(parts[0], others, known_ids)
     for part in parts[1:]:
         ids += [*first.ids, *_split(part, others, known_ids)]
