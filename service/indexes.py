@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from loramill import v1
-from service.keys import TenantKeys
+from service.keys import ACTIVE_PREFIX, TenantKeys
 from store.object_store import AlreadyExists, RecordError
 from store.records import put_record, read_record
 
@@ -43,6 +43,13 @@ def active_jobs(store: ObjectStore, tenant: str) -> Iterator[str]:
     """Ids of jobs that may be alive, newest first."""
     prefix = TenantKeys(tenant).active_prefix
     return (entry.key.removeprefix(prefix) for entry in store.list(prefix))
+
+
+def all_active_jobs(store: ObjectStore) -> Iterator[tuple[str, str]]:
+    """(tenant, id) of jobs that may be alive, of all tenants: one listing, however many they are."""
+    for entry in store.list(ACTIVE_PREFIX):
+        tenant, _, job = entry.key.removeprefix(ACTIVE_PREFIX).partition("/")
+        yield tenant, job
 
 
 def living_job(store: ObjectStore, tenant: str, uses: Callable[[v1.CreateRecord], bool]) -> str | None:

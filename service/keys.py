@@ -3,7 +3,6 @@
 <tenant>/requests/<digest of request_id>.json   CreateRecord: the one point at which a job comes to be
 <tenant>/dataset-requests/<digest>.json          the same for datasets: DatasetRecord
 <tenant>/adapter-requests/<digest>.json          the same for uploaded adapters: AdapterManifest
-<tenant>/active/<job>                            index of living jobs; rebuilt from the record
 <tenant>/ended/<job>.<STATE>                     index of ended jobs; rebuilt from the record
 <tenant>/adapters/<adapter>                      index of committed adapters -> key of the manifest
 <tenant>/jobs/<job>/control/…                    written by the service, read by the trainer
@@ -24,6 +23,8 @@
 _shared/bases/<base>/…                           import.json  files/…  files/manifest.json  base.json; for all tenants
 _shared/bases/<base>/imports/<n>/…               request.json by the service; status.json  end.json by the import alone
 _shared/audit/<id>.json                          changes of what all tenants read
+_shared/active/<tenant>/<job>                    index of living jobs, of all tenants so that one listing shows them;
+                                                 rebuilt from the record, read by the service alone
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ class TenantKeys:
 
     @property
     def active_prefix(self) -> str:
-        return f"{self.tenant}/active/"
+        return f"{ACTIVE_PREFIX}{self.tenant}/"
 
     def active(self, job: str) -> str:
         return f"{self.active_prefix}{job}"
@@ -458,3 +459,4 @@ class BaseImportKeys:
 
 
 BASES_PREFIX = f"{SHARED}/bases/"
+ACTIVE_PREFIX = f"{SHARED}/active/"

@@ -252,8 +252,8 @@ class Reconciler:
                 )
 
     def _active(self) -> list[JobKey]:
-        tenants = self._settings.tenants
-        return [JobKey(tenant, job) for tenant in tenants for job in indexes.active_jobs(self._store, tenant)]
+        tenants = frozenset(self._settings.tenants)
+        return [JobKey(*found) for found in indexes.all_active_jobs(self._store) if found[0] in tenants]
 
     async def _look_regularly(self) -> None:
         rounds_of_a_look = max(1, round(self._settings.look_again / self._settings.interval))

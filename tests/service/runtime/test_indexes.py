@@ -6,6 +6,7 @@ import pytest
 
 from loramill import v1
 from service import indexes
+from service.keys import TenantKeys
 from store.object_store import ObjectStore
 from store.records import put_record
 from tests.service.runtime.world import JOB, KEYS, TENANT, MemoryStore, create_record, facts_of, listed, submit
@@ -60,6 +61,17 @@ def test_a_repeated_create_revives_nothing(ended: str) -> None:
     assert listed(store, KEYS.active_prefix) == []
     if ended == "tombstone":
         assert indexes.sweep(store, TENANT) == []
+
+
+def test_the_living_jobs_of_all_tenants_are_one_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, asked = MemoryStore(), list[str]()
+    for tenant in ("a", "b", "c-d"):
+        indexes.accept(store, tenant, TenantKeys(tenant).request("r"), create_record())
+    list_all = store.list
+    monkeypatch.setattr(store, "list", lambda prefix, *after: (asked.append(prefix), list_all(prefix, *after))[1])
+    assert list(indexes.all_active_jobs(store)) == [("a", JOB), ("b", JOB), ("c-d", JOB)]
+    assert len(asked) == 1
+    assert list(indexes.active_jobs(store, "c-d")) == [JOB]
 
 
 def test_ended_jobs_are_listed_with_their_state_page_by_page() -> None:
