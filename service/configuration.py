@@ -13,6 +13,7 @@ from service.auth.settings import Authentication, Grant, Tls
 from service.compute_classes import ComputeClasses
 from service.credential_settings import TrainerCredentialSettings
 from service.direct_transfers import DirectTransferSettings
+from service.import_job_settings import ImportJobSettings
 from service.operator_model import OperatorModel
 from service.pod_settings import PodSettings
 from service.retention import Retention
@@ -40,6 +41,7 @@ class Configuration(OperatorModel):
     tenants: tuple[Grant, ...] = Field(min_length=1, description="who belongs to which tenant, and what they may do")
     authentication: Authentication = Authentication()
     tls: Tls | None = None
+    imports: ImportJobSettings | None = Field(None, description="how base models are imported from elsewhere; not if unset")
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
     retention: Retention = Retention()
 

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 CONTAINER = "trainer"
 """Name of the one container of a trainer's pod."""
+IMPORTER = "importer"
+"""Name of the one container of an import's pod."""
 
 NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 TENANT_LABEL = "loramill.dev/tenant"
 JOB_LABEL = "loramill.dev/job"
 LAUNCH_LABEL = "loramill.dev/launch"
+IMPORTED_BASE_LABEL = "loramill.dev/base"
+"""A digest of the base model's id."""
+IMPORT_LABEL = "loramill.dev/import"
 KUEUE_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 KUEUE_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 ASSIGNMENT_ANNOTATION = "loramill.dev/assignment-sha256"

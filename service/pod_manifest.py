@@ -23,8 +23,8 @@ CREDENTIALS_FOLDER = "/var/run/loramill/credentials"
 CREDENTIALS_CONFIG = "config"
 """Name of the file among the credentials that AWS_CONFIG_FILE points to."""
 
-_CA_FOLDER = "/var/run/loramill/ca"
-_CA_FILE = "ca.crt"
+CA_FOLDER = "/var/run/loramill/ca"
+CA_FILE = "ca.crt"
 _TEMPORARY_SIZE = "1Gi"
 
 _SILENT_NODES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -45,18 +45,18 @@ def pod_spec(secret: str, assignment_uri: str, compute_class: ComputeClass, pod:
         "securityContext": {
             "runAsNonRoot": True,
             # Numeric, so that the kubelet can see that it is not root.
-            **_given("runAsUser", pod.run_as_user),
-            **_given("runAsGroup", pod.run_as_user),
+            **given("runAsUser", pod.run_as_user),
+            **given("runAsGroup", pod.run_as_user),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_placement(compute_class),
-        **_given("imagePullSecrets", [{"name": name} for name in pod.image_pull_secrets]),
+        **given("imagePullSecrets", [{"name": name} for name in pod.image_pull_secrets]),
         "containers": [
             {
                 "name": CONTAINER,
                 "image": pod.image,
                 "imagePullPolicy": pod.image_pull_policy,
-                "args": [_verbatim(assignment_uri)],
+                "args": [verbatim(assignment_uri)],
                 "env": [{"name": name, "value": value} for name, value in _environment(compute_class, pod).items()],
                 "ports": [{"name": METRICS_PORT_NAME, "containerPort": METRICS_PORT}],
                 "resources": _resources(compute_class),
@@ -77,10 +77,10 @@ def _placement(compute_class: ComputeClass) -> dict[str, Any]:
     terms = {"nodeSelectorTerms": [{"matchExpressions": required}]}
     affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}} if required else {}
     return {
-        **_given("priorityClassName", compute_class.priority_class_name),
-        **_given("runtimeClassName", compute_class.runtime_class_name),
-        **_given("nodeSelector", dict(compute_class.node_selector)),
-        **_given("affinity", affinity),
+        **given("priorityClassName", compute_class.priority_class_name),
+        **given("runtimeClassName", compute_class.runtime_class_name),
+        **given("nodeSelector", dict(compute_class.node_selector)),
+        **given("affinity", affinity),
         "tolerations": [*map(_toleration, compute_class.tolerations), *_of_silent_nodes(compute_class)],
     }
 
@@ -89,7 +89,7 @@ def _requirement(requirement: NodeRequirement) -> dict[str, Any]:
     return {
         "key": requirement.key,
         "operator": requirement.operator,
-        **_given("values", list(requirement.values)),
+        **given("values", list(requirement.values)),
     }
 
 
@@ -97,8 +97,8 @@ def _toleration(toleration: Toleration) -> dict[str, Any]:
     return {
         "key": toleration.key,
         "operator": toleration.operator,
-        **_given("value", toleration.value),
-        **_given("effect", toleration.effect),
+        **given("value", toleration.value),
+        **given("effect", toleration.effect),
     }
 
 
@@ -136,7 +136,7 @@ def _environment(compute_class: ComputeClass, pod: PodSettings) -> dict[str, str
         "AWS_CONFIG_FILE": f"{CREDENTIALS_FOLDER}/{CREDENTIALS_CONFIG}" if pod.mount_credentials else "",
         "AWS_ENDPOINT_URL_S3": pod.s3.endpoint_url or "",
         "AWS_DEFAULT_REGION": pod.s3.region or "",
-        "AWS_CA_BUNDLE": f"{_CA_FOLDER}/{_CA_FILE}" if pod.s3.ca_bundle is not None else "",
+        "AWS_CA_BUNDLE": f"{CA_FOLDER}/{CA_FILE}" if pod.s3.ca_bundle is not None else "",
     }
     return {name: value for name, value in values.items() if value}
 
@@ -146,7 +146,7 @@ Mounted = tuple[dict[str, Any], dict[str, Any]]
 
 
 def _mounted(name: str, path: str, source: dict[str, Any], *, read_only: bool) -> Mounted:
-    return {"name": name, "mountPath": path, **_given("readOnly", read_only)}, {"name": name, **source}
+    return {"name": name, "mountPath": path, **given("readOnly", read_only)}, {"name": name, **source}
 
 
 def _scratch(compute_class: ComputeClass) -> list[Mounted]:
@@ -166,8 +166,8 @@ def _operator_volumes(secret: str, pod: PodSettings) -> list[Mounted]:
         mounts.append(_mounted("credentials", CREDENTIALS_FOLDER, source, read_only=True))
     if pod.s3.ca_bundle is not None:
         bundle = pod.s3.ca_bundle
-        source = {"configMap": {"name": bundle.config_map, "items": [{"key": bundle.key, "path": _CA_FILE}]}}
-        mounts.append(_mounted("ca", _CA_FOLDER, source, read_only=True))
+        source = {"configMap": {"name": bundle.config_map, "items": [{"key": bundle.key, "path": CA_FILE}]}}
+        mounts.append(_mounted("ca", CA_FOLDER, source, read_only=True))
     if pod.base_models is not None:
         mounts.append(_mounted("bases", BASES_FOLDER, _bases_source(pod.base_models, pod), read_only=True))
     return mounts
@@ -179,11 +179,11 @@ def _bases_source(bases: ClaimedBases | ImageBases, pod: PodSettings) -> dict[st
     return {"persistentVolumeClaim": {"claimName": bases.persistent_volume_claim, "readOnly": True}}
 
 
-def _given(key: str, value: Any) -> dict[str, Any]:
+def given(key: str, value: Any) -> dict[str, Any]:
     """The field, where there is something to say."""
     return {key: value} if value else {}
 
 
-def _verbatim(argument: str) -> str:
+def verbatim(argument: str) -> str:
     """Kubernetes would put a variable's value in the place of `$(NAME)`."""
     return argument.replace("$", "$$")

@@ -14,7 +14,7 @@ from service.operator_model import OperatorModel
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,250}@sha256:[0-9a-f]{64}")
 _URL = re.compile(r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:]{2,39}\])(?::[0-9]{1,5})?/?")
 _REGION = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_CONFIG_KEY = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}$"
+CONFIG_KEY = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}$"
 
 
 def _pinned(image: str) -> str:
@@ -37,7 +37,7 @@ class CaBundle(OperatorModel):
     """Certificates that the object store is trusted by, in a ConfigMap of the trainers' namespace."""
 
     config_map: DnsSubdomain = Field(description="name of the ConfigMap")
-    key: str = Field("ca.crt", pattern=_CONFIG_KEY, description="its key with the certificates in PEM")
+    key: str = Field("ca.crt", pattern=CONFIG_KEY, description="its key with the certificates in PEM")
 
 
 class S3Access(OperatorModel):

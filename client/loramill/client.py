@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from loramill.inputs.source import Source
 
 PAGE_SIZE = 100
+_FIRST_LOOK_S = 0.05
 
 
 class Client:
@@ -329,10 +330,28 @@ class Client:
         for page in self._calls.pages(self._bases.ListBaseModels, request):
             yield from page.base_models
 
-    def import_base(self, base_model_id: str, source_uri: str, *, license: str = "") -> v1.BaseModel:
-        """Has the service copy a base model from an address that its operator listed."""
-        request = v1.ImportBaseModelRequest(base_model_id=base_model_id, source_uri=source_uri, license=license)
+    def import_base(
+        self, base_model_id: str, source_uri: str, *, license: str = "", vae: str = "", variant: str = ""
+    ) -> v1.BaseModel:
+        """Has the service import a base model from an address that its operator listed; `vae` is another VAE's.
+
+        What takes longer than some seconds goes on by itself: the answer's `last_import` is RUNNING then, see `watch_import`.
+        """
+        request = v1.ImportBaseModelRequest(
+            base_model_id=base_model_id, source_uri=source_uri, license=license, vae_source_uri=vae, variant=variant
+        )
         return self._calls.unary(self._bases.ImportBaseModel, request, timeout=LONG_SECONDS)
+
+    def watch_import(self, base: v1.BaseModel, *, look_every: float = 2.0) -> Iterator[v1.BaseModel]:
+        """The base model as it stands, then again and again until its newest import has ended: often at first, then every
+        `look_every` seconds."""
+        yield base
+        wait = min(_FIRST_LOOK_S, look_every)
+        while base.last_import.state == v1.BASE_MODEL_IMPORT_STATE_RUNNING:
+            self._sleep(wait)
+            wait = min(2 * wait, look_every)
+            base = self.get_base(base.name)
+            yield base
 
     def inspect_tokens(self, base: str, caption: str, *, max_tokens: int = 0) -> v1.InspectTokensResponse:
         """How each text encoder of a base model reads a caption; `max_tokens` as in a spec's `text`, 0 for its default."""

@@ -17,6 +17,7 @@ from service.auth.tls import listeners
 from service.auth.token_review import reviews_of
 from service.configuration import Configuration
 from service.direct_transfers import DirectTransfers, direct_transfers
+from service.executors import import_jobs
 from service.executors.cluster_cache import ClusterCache
 from service.executors.credential_keeper import CredentialKeeper
 from service.executors.kubernetes import KubernetesExecutor
@@ -27,7 +28,7 @@ from service.kubernetes_errors import KubernetesError
 from service.kubernetes_lease import KubernetesLease
 from service.kubernetes_names import LaunchId
 from service.metrics import KubernetesMetrics, StoreMetrics
-from service.platforms import Platform
+from service.platforms import ImportJobs, Platform
 from service.platforms.opening import emptied, opened
 from service.settings import Settings, Unusable
 from service.trainer_credentials import CredentialSource, credential_source
@@ -67,7 +68,7 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
             health_port=settings.health_port,
             staging=emptied(settings.data / "staging"),
             imports=ImportSettings(folders=settings.import_root, largest=settings.import_limit),
-            import_jobs=None,
+            import_jobs=_import_jobs(configuration, api),
             direct=_direct(configuration, store),
             retention=configuration.retention,
             registry=registry,
@@ -107,6 +108,14 @@ def _credentials(configuration: Configuration, store: ObjectStore) -> Credential
         return source
     except StoreError as error:
         raise Unusable(f"Trainers cannot be given credentials of the store: {error}") from error
+
+
+def _import_jobs(configuration: Configuration, api: KubernetesApi) -> ImportJobs | None:
+    settings = configuration.imports
+    if settings is None:
+        return None
+    launcher = import_jobs.ImportJobs(api, configuration.store, settings, configuration.trainers)
+    return ImportJobs(launcher, settings.allowed)
 
 
 def _own_namespace() -> str:

@@ -52,6 +52,9 @@ class State:
     adapters: dict[str, tuple[v1.Adapter, dict[str, bytes]]] = field(default_factory=dict)
     """Each with its contents by file name."""
     bases: dict[str, v1.BaseModel] = field(default_factory=dict)
+    import_states: list[v1.BaseModelImportState.ValueType] = field(default_factory=list)
+    """How an import stands at one look after another."""
+    import_problems: list[v1.BaseModelImportProblem] = field(default_factory=list)
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
@@ -322,10 +325,17 @@ class Bases(base_model_service_pb2_grpc.BaseModelServiceServicer):
         return v1.ListBaseModelsResponse(base_models=found, next_page_token=token)
 
     def GetBaseModel(self, request, context):
-        return find(context, self.state.bases, request.name)
+        base = find(context, self.state.bases, request.name)
+        if self.state.import_states:
+            base.last_import.state = self.state.import_states.pop(0)
+            base.last_import.phase = v1.BASE_MODEL_IMPORT_PHASE_FETCHING
+        return base
 
     def ImportBaseModel(self, request, context):
         base = v1.BaseModel(name=f"baseModels/{request.base_model_id}", source_uri=request.source_uri, family="sd15")
+        base.vae_source_uri, base.variant, base.license = request.vae_source_uri, request.variant, request.license
+        base.last_import.state = self.state.import_states.pop(0) if self.state.import_states else 0
+        base.last_import.problems.extend(self.state.import_problems)
         self.state.bases[base.name] = base
         return base
 

@@ -379,6 +379,22 @@ def test_base_commands(loramill: Loramill) -> None:
     assert "file:///models/mine" in loramill("base", "get", "mine").out
 
 
+def test_base_import_follows_what_takes_long(service: FakeService, loramill: Loramill) -> None:
+    running, done, failed = v1.BaseModelImportState.values()[1:]
+    service.state.import_states = [running, running, done]
+    result = loramill("base", "import", "big", "hf://art/base", "--vae", "hf://art/vae", "--variant", "fp16")
+    assert (result.code, service.state.import_states) == (0, [])
+    assert "waiting\nfetching\n" in result.err
+    assert "hf://art/vae" in result.out
+    service.state.import_states = [running, failed]
+    service.state.import_problems = [v1.BaseModelImportProblem(reason="UNSUITABLE_BASE", description="No VAE in it.")]
+    result = loramill("base", "import", "bad", "hf://art/base")
+    assert (result.code, "No VAE in it." in result.out) == (1, True)
+    service.state.import_states = [running]
+    result = loramill("base", "import", "later", "hf://art/base", "--no-wait")
+    assert (result.code, "loramill base get later" in result.err) == (0, True)
+
+
 def test_a_caption_is_shown_token_by_token(loramill: Loramill) -> None:
     loramill("base", "import", "mine", "file:///models/mine")
     table = loramill("inspect", "tokens", "a red star", "--base", "mine")

@@ -21,7 +21,7 @@ def imports_of(
     folder: Path,
     settings: ImportSettings,
     families: Mapping[str, FamilyConfigs] | None = None,
-    answer_s: float = 20.0,
+    answer_s: float = 120.0,
 ) -> BaseImports:
     """`families` are the configurations that single-file checkpoints are read by: the published ones by default."""
     threads = ImportThreads(Workshop(store, folder, settings, families or read_families()), alone=True)
