@@ -21,7 +21,7 @@ from tests.cluster.training import draw_pictures, job_id, job_spec, trains, wait
 pytestmark = pytest.mark.disturbing
 
 IN_JOBS = ("--namespace", JOBS_NAMESPACE)
-STEPS = 100
+STEPS = 150
 """Enough to be disturbed in the middle."""
 ENDLESS = 20_000
 ANYWHERE = "gpu-spot"
@@ -35,10 +35,11 @@ def witness(installed: Installed, client: Client) -> Iterator[Witness]:
 
 @pytest.fixture(scope="module")
 def disturbed(installed: Installed, client: Client, dataset: str) -> dict[str, v1.TrainingJob]:
-    """Jobs that train at the same time; what happens to each while it does is its name here."""
+    """Jobs that train; what happens to each while it does is its name here. One begins as soon as another is disturbed."""
     spec = job_spec(dataset, steps=STEPS, compute_class=ANYWHERE)
-    jobs = {what: client.create_job(spec) for what in ("pod deleted", "Job deleted", "Job suspended")}
-    for what, job in jobs.items():
+    jobs = {}
+    for what in ("pod deleted", "Job deleted", "Job suspended"):
+        job = jobs[what] = client.create_job(spec)
         training = wait_for(client, job.name, trains)
         job_object = f"job/loramill-{job_id(job)}-1"
         if what == "pod deleted":

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from loramill import v1
 from loramill.client import Client
+from loramill.errors import Unreachable
 
 TERMINAL = frozenset({v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED, v1.TRAINING_JOB_STATE_CANCELLED})
 
@@ -48,12 +49,18 @@ def wait_for(
 ) -> v1.TrainingJob:
     """The job as soon as something holds of it. Asks again and again, so that a service that is away for a while is no end."""
     deadline = time.monotonic() + seconds
-    while not holds(job := client.get_job(name)):
+    while True:
+        try:
+            job = client.get_job(name)
+        except Unreachable:
+            assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain; the service does not answer"
+            continue
+        if holds(job):
+            return job
         told = f"{v1.TrainingJobState.Name(job.state)}, {v1.StateReason.Name(job.state_reason)}: {job.state_message}"
         assert job.state not in TERMINAL, f"{name} has ended: {told}"
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain; {name} is {told}"
         time.sleep(0.2)
-    return job
 
 
 def ended(job: v1.TrainingJob) -> bool:
