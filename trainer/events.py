@@ -206,9 +206,22 @@ class RunEvents:
             self.draw(self.steps)
             self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
             self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
+            self.story.warnings.extend(self._told_of_validation())
             report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
             after = self.story.previews.get(self.steps, np.zeros((0,)))
             self._save(FINAL, step, is_partial=False, after=after, report=report)
+
+    def _told_of_validation(self) -> Iterator[str]:
+        validation = self.training.validation
+        if validation is None:
+            return
+        if validation.ended_at is not None:
+            yield (
+                f"Training ended at step {validation.ended_at} of {self.training.steps}: in {validation.without_best} "
+                f"validations nothing was better than the loss of {validation.best_loss:.5f} at step {validation.best_step}."
+            )
+        if validation.config.keep_best:
+            yield f"The adapter is that of step {validation.best_step}, the best of all validations."
 
     def _save(self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None) -> None:
         before = self.story.previews.get(0, np.zeros((0,)))

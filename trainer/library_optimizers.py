@@ -1,4 +1,4 @@
-"""Optimizers from the libraries that keep them, over the arena; their state as plain tensors, so that a resume gives the same bits.
+"""Optimizers from the libraries that keep them, over the arena; their state as plain tensors: a resume gives the same bits.
 
 What a library keeps of each parameter and what it keeps of each group (numbers) becomes the state's tensors: numbers are kept as
 float64, which holds every float and every whole number below 2^53 exactly.
@@ -30,6 +30,7 @@ class LibraryOptimizer:
     parts: Sequence[torch.optim.Optimizer]
     segments: Sequence[Sequence[Segment]]
     averaged: Callable[[], Tensor] | None = None
+    found: Callable[[], float] | None = None
     _begun: list[list[dict[str, float]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,6 +41,9 @@ class LibraryOptimizer:
             for group, segment in zip(part.param_groups, segments, strict=True):
                 group["lr"] = segment.learning_rate * rate_factor
             part.step()
+
+    def rate_found(self) -> float:
+        return self.found() if self.found is not None else 1.0
 
     def average(self) -> Tensor | None:
         return self.averaged() if self.averaged is not None else None
@@ -155,7 +159,11 @@ def prodigy(arena: Arena, config: OptimizationConfig) -> LibraryOptimizer:
                 safeguard_warmup=True,
             )
         parts.append(part)
-    return LibraryOptimizer(parts, [[segment] for segment in arena.segments])
+
+    def of_first() -> float:
+        return float(parts[0].param_groups[0]["d"])
+
+    return LibraryOptimizer(parts, [[segment] for segment in arena.segments], found=of_first)
 
 
 def schedule_free_adamw(arena: Arena, config: OptimizationConfig) -> LibraryOptimizer:

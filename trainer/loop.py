@@ -329,7 +329,7 @@ def train(training: Training, start: int, trained_seconds: float, events: Events
             cycles=optimization.schedule_cycles,
             power=optimization.schedule_power,
         )
-        measurements.begin(step + 1, factor * peak_rate)
+        measurements.begin(step + 1, factor * peak_rate * training.optimizer.rate_found())
         training.arena.zero_gradients()
         training.adapter.begin_step(step)
 

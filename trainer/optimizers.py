@@ -21,6 +21,10 @@ class Optimizer(Protocol):
         """One update, at this share of each segment's peak rate. May overwrite the gradients."""
         ...
 
+    def rate_found(self) -> float:
+        """What the learning rates are multiplied by beside the schedule; 1 where the optimizer finds none itself."""
+        ...
+
     def average(self) -> Tensor | None:
         """The values to use in the place of those that are trained, (N,); None where they are the same."""
         ...
@@ -59,6 +63,9 @@ class AdamW:
         for group, segment in zip(self._optimizer.param_groups, self._segments, strict=True):
             group["lr"] = segment.learning_rate * rate_factor
         self._optimizer.step()
+
+    def rate_found(self) -> float:
+        return 1.0
 
     def average(self) -> Tensor | None:
         return None

@@ -16,6 +16,7 @@ from store.records import read_record
 from trainer.adapters.tuner import AdaptedLayer
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
+from trainer.data.order import Order
 from trainer.data_report.report import DataReport, thumbnail
 from trainer.outputs import Saver, picture
 from trainer.pivotal import Pivotal
@@ -67,6 +68,7 @@ class Story:
     warnings: list[str]
     fingerprint: str
     data_report: DataReport
+    order: Order
     previews: dict[int, np.ndarray] = field(default_factory=dict)
     """Pictures by step, (N, side, side, 3) floats in [0, 1]; step 0 is without the adapter."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
@@ -223,7 +225,7 @@ def write_report(
         ReportData(
             title=config.title or config.job,
             subtitle=f"{kind} for {config.family}, on {provenance.base_name}, from trainingJobs/{config.job}",
-            verdict=f"The adapter was trained for {steps} steps on {pictures} pictures and is saved.",
+            verdict=f"The adapter was trained for {story.order.told(steps)}, and is saved.",
             facts=RunFacts(
                 steps=steps,
                 planned_steps=provenance.total_steps,

@@ -121,6 +121,7 @@ def charts(metrics: Sequence[Metric]) -> list[Chart]:
     speed = _curve(ordered, "images per second", "c1", lambda m: m.images_per_second, window=window, show_raw=True)
     wanted = [
         _chart("loss", "Loss", steps, [*loss, prior] if prior.shown.size else loss, wide=True),
+        _validation(ordered),
         _chart("loss-by-band", "Loss by timestep band", steps, _bands(ordered)),
         _chart("learning-rate", "Learning rate", steps, [rate]),
         _chart("gradient-norm", "Gradient norm before clipping", steps, [norm]),
@@ -128,6 +129,16 @@ def charts(metrics: Sequence[Metric]) -> list[Chart]:
         _chart("images-per-second", "Images per second", steps, [speed], from_zero=True),
     ]
     return [chart for chart in wanted if chart]
+
+
+def _validation(ordered: Sequence[Metric]) -> Chart | None:
+    """Over the steps at which it was measured."""
+    measured = [metric for metric in ordered if metric.validation_loss is not None]
+    if not measured:
+        return None
+    steps = np.array([metric.step for metric in measured], dtype=np.float64)
+    curve = _curve(measured, "validation loss", "c1", lambda m: m.validation_loss)
+    return _chart("validation-loss", "Validation loss, at fixed noise and timesteps", steps, [curve])
 
 
 def _curve(

@@ -259,7 +259,6 @@ def test_what_depends_on_an_option_stays_open_without_it() -> None:
         "NoiseSpec.logit_deviation",
         "NoiseSpec.logit_mean",
         "NoiseSpec.pyramid_discount",
-        "LossSpec.prediction_type",
         "LossSpec.threshold",
         "LossSpec.threshold_schedule",
         "OptimizationSpec.epochs",
@@ -274,7 +273,6 @@ def test_what_depends_on_an_option_stays_open_without_it() -> None:
     every = spec_of(**HUBER, **NORMAL, **HELD_OUT, noise__pyramid_levels=3)
     left = {name for name in unset(presets.resolve(every, BASE, 5)) if name.partition(".")[0] in _OF_FITTING}
     assert left == {
-        "LossSpec.prediction_type",
         "OptimizationSpec.epochs",
         "OptimizationSpec.precision",
         "OptimizationSpec.schedule_cycles",

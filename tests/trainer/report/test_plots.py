@@ -167,3 +167,10 @@ def test_the_top_of_an_axis_follows_the_usual_values() -> None:
 
 def test_a_lone_point_is_drawn() -> None:
     assert path(np.array([1.0, 2.0, 3.0]), np.array([math.nan, 5.0, math.nan])) == "M2.0 5.0h0"
+
+
+def test_validation_has_a_chart_over_the_steps_at_which_it_was_measured() -> None:
+    values = [Metric(step=step, loss=1.0, validation_loss=step / 10 if step % 5 == 0 else None) for step in range(1, 21)]
+    drawn = points(chart_named("validation-loss", values).narrow.lines[0].data)
+    assert len(drawn) == 4
+    assert not any(chart.key == "validation-loss" for chart in charts([Metric(step=1, loss=1.0)]))
