@@ -105,7 +105,7 @@ def resolve(
     resolve_loss(spec.loss, of_pictures.min_snr_gamma)
     resolve_noise(spec.noise, of_adapter.noise_offset)
     resolve_validation(spec.validation, spec.optimization)
-    _resolve_previews(spec.previews, spec.concept, of_pictures)
+    _resolve_previews(spec, of_pictures)
     if spec.optimization.HasField("steps"):
         default(spec.checkpoints, "every_steps", max(25, spec.optimization.steps // 10))
     _resolve_outputs(spec.outputs)
@@ -196,12 +196,15 @@ def _resolve_networks(
         default(spec, "zero_terminal_snr", True)
 
 
-def _resolve_previews(previews: v1.PreviewSpec, concept: v1.ConceptSpec, preset: PicturePreset) -> None:
+def _resolve_previews(spec: v1.TrainingSpec, preset: PicturePreset) -> None:
+    previews, concept = spec.previews, spec.concept
     if not previews.prompts:
         subject = "[tag]" if concept.activation_tag else concept.class_words
         kind = f", {concept.class_words}" if concept.activation_tag and concept.class_words else ""
         previews.prompts.add(prompt=subject)
         previews.prompts.add(prompt=subject + kind if kind else f"a picture of {subject}")
+        for further in spec.concepts:
+            previews.prompts.add(prompt=name_of(further))
     for place, prompt in enumerate(previews.prompts):
         default(prompt, "seed", place)
     default(previews, "every_steps", 0)

@@ -156,6 +156,12 @@ class TrainConfig:
     """The resolved spec as plain data, for metadata and report."""
 
     @property
+    def activation_tags(self) -> tuple[str, ...]:
+        """Of every concept that has one, that of `activation_tag` first."""
+        tags = (self.activation_tag, *(subset.activation_tag for subset in self.subsets))
+        return tuple(dict.fromkeys(tag for tag in tags if tag))
+
+    @property
     def trained(self) -> dict[str, NetworkConfig]:
         """The networks that are trained, by name."""
         networks = {"unet": self.unet, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}

@@ -127,9 +127,10 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
 
     first_values = training.arena.values.detach().cpu().clone()
     with adapter.off():
+        tags = preparation.check_tags(base, training, fingerprint)
         data_report = preparation.data_report(base, training, reading, fingerprint)
     start = resumed(training, record, fingerprint)
-    warnings = [*reading.warnings, *folder.warnings, *cut]
+    warnings = [*reading.warnings, *folder.warnings, *cut, *(tag.sentence for tag in tags if not tag.is_good)]
     events = RunEvents(
         config=config,
         record=record,
@@ -139,7 +140,7 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         saver=_saver(preparation, reading, base, training, adapter),
         training=training,
         first_values=first_values,
-        story=Story(config, reading, warnings, fingerprint, data_report),
+        story=Story(config, reading, warnings, fingerprint, data_report, training.order, tags),
         checkpoint_every=config.checkpoint_every or max(25, training.steps // 10),
         fingerprint=fingerprint,
         report_seconds=settings.report_seconds,
@@ -175,7 +176,7 @@ def run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: 
             with stop.interrupting():
                 preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
                 training, events = _made_ready(preparation, settings)
-            reporter.phase(v1.PHASE_TRAINING, f"training for {training.steps} steps")
+            reporter.phase(v1.PHASE_TRAINING, f"training for {training.order.told(training.steps)}")
             events.save_final(_trained(training, record, reporter, events))
     except torch.cuda.OutOfMemoryError as error:
         raise OutOfMemory(f"Memory did not suffice; use a smaller batch or resolution ({error}).") from error

@@ -24,6 +24,13 @@ def parse_tags(caption: str, separator: str = ",") -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
+def tags_of(caption: str, rules: CaptionRules) -> tuple[str, ...]:
+    """Every tag of a caption as it is written, of all its lines and groups; alternatives in braces stay as they are."""
+    for separator in filter(None, ("\n", rules.keep_separator, rules.group_separator)):
+        caption = caption.replace(separator, rules.separator)
+    return parse_tags(caption, rules.separator)
+
+
 def with_alternatives_chosen(caption: str, rules: CaptionRules, draws: np.random.Generator) -> str:
     """One line of a caption of several, and one alternative for each `{a|b}` in it, the inner ones first."""
     if rules.lines_as_alternatives and "\n" in caption:

@@ -58,6 +58,18 @@ class Order:
         """Steps that go through the dataset this often."""
         return epochs * self.steps_per_epoch
 
+    def told(self, steps: int) -> str:
+        """How long that many steps are, for people: epochs, pictures, visits, buckets."""
+        parts = [
+            _counted(len(self._buckets), "picture"),
+            _counted(self.visits_per_epoch, "visit"),
+            _counted(len(set(self._buckets)), "bucket"),
+            _counted(self.steps_per_epoch, "step"),
+        ]
+        epochs = steps / self.steps_per_epoch
+        length = "1 epoch" if epochs == 1 else f"{epochs:.3g} epochs"
+        return f"{_counted(steps, 'step')} of {_counted(self._step_size, 'visit')}: {length} of {', '.join(parts)}"
+
     def epoch_of(self, step: int) -> int:
         """The epoch, from 0, that a step belongs to."""
         return step // self.steps_per_epoch
@@ -89,6 +101,10 @@ class Order:
         steps = [step for row in by_bucket.values() for step in _cut(tuple(row), self._step_size)]
         places = generator(self._seed, "order of steps", epoch).permutation(len(steps))
         return tuple(steps[place] for place in places)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _cut(visits: tuple[Visit, ...], size: int) -> tuple[tuple[Visit, ...], ...]:

@@ -26,6 +26,7 @@ from typing import Any
 from trainer.adapters.weights import LayerWeights
 from trainer.config import AdapterConfig, TrainConfig
 from trainer.config_fitting import OptimizerName
+from trainer.data.captions import tags_of
 from trainer.data.dataset import Example
 from trainer.families.facts import FamilyFacts
 from trainer.formats.code import code_digest
@@ -66,9 +67,9 @@ def model_spec(config: TrainConfig, provenance: Provenance, content_sha256: str)
         "modelspec.prediction_type": "v" if provenance.prediction_type == "v_prediction" else "epsilon",
         "modelspec.hash_sha256": f"0x{content_sha256}",
     }
-    if config.activation_tag:
-        entries["modelspec.trigger_phrase"] = config.activation_tag
-        entries["modelspec.usage_hint"] = f"Put {config.activation_tag} first in the prompt."
+    if config.activation_tags:
+        entries["modelspec.trigger_phrase"] = ", ".join(config.activation_tags)
+        entries["modelspec.usage_hint"] = f"Put {' or '.join(config.activation_tags)} first in the prompt."
     if provenance.thumbnail is not None:
         entries["modelspec.thumbnail"] = "data:image/jpeg;base64," + base64.b64encode(provenance.thumbnail).decode()
     return entries
@@ -78,8 +79,7 @@ def _tag_frequency(config: TrainConfig, examples: Sequence[Example]) -> dict[str
     frequency: dict[str, Counter[str]] = {}
     for example in examples:
         name = config.subsets[example.subset].path_prefix.strip("/") or "dataset"
-        tags = [tag.strip() for tag in example.caption.split(",") if tag.strip()]
-        frequency.setdefault(name, Counter()).update(tags)
+        frequency.setdefault(name, Counter()).update(tags_of(example.caption, config.subsets[example.subset].captions))
     return {name: dict(sorted(counter.items())) for name, counter in sorted(frequency.items())}
 
 
