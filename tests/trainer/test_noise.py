@@ -34,6 +34,8 @@ def test_min_snr_weighs_down_what_has_little_noise() -> None:
     torch.testing.assert_close(min_snr_weight(abar, 5, "v_prediction"), torch.tensor([0.5, 0.5, 0.1]))
     assert min_snr_weight(abar, 0, "epsilon").tolist() == [1, 1, 1]
     pure_noise = torch.tensor([0.0])
+    assert (min_snr_weight(pure_noise, 5, "epsilon"), min_snr_weight(pure_noise, 5, "v_prediction")) == (1, 0)
+    pure_noise = torch.tensor([0.0])
     assert min_snr_weight(pure_noise, 5, "v_prediction").tolist() == [0]
 
 

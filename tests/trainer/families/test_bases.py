@@ -16,6 +16,8 @@ from diffusers import AutoencoderKL, PNDMScheduler
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 from torch import Tensor
 
+from service.base_files import inspect
+from service.families import Found
 from tests.trainer.full_size import VAE
 from tests.trainer.small_training import CPU
 from trainer.confirmation import confirm, errors_by_type
@@ -157,6 +159,13 @@ def test_what_does_not_fit_is_named(
     folder = folders[family] if change is None else changed(folders[family], tmp_path / "base", change)
     with pytest.raises(UserError, match=said):
         load(family, folder, **options)
+
+
+@pytest.mark.parametrize(("family", "prediction"), [("sd15", "epsilon"), ("sd2", "v_prediction"), ("sdxl", "epsilon")])
+def test_the_service_takes_a_base_for_the_same_family(family: str, prediction: str, folders: dict[str, Path]) -> None:
+    folder = folders[family]
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert inspect(files) == Found(family, 64, prediction)
 
 
 class Knowing:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from trainer.events import RunEvents
 from trainer.families.components import Components
 from trainer.loop import Training, framing_of
 
+SHAPES = Path(__file__).parents[3] / "trainer/builtin/shapes/base"
 RATES = {"unet": {"learning_rate": 1e-2}, "text_encoder": {"train": True, "learning_rate": 1e-2}}
 XL: dict[str, object] = {
     **RATES,
@@ -51,11 +53,40 @@ def new(jobs: Jobs, family: str, name: str, change: dict[str, object]) -> Job:
     return jobs.new(f"{family} {name}", change, base=family, family=family)
 
 
+class Drawn(NamedTuple):
+    """A job that has ended well, and the floats behind its previews, by step."""
+
+    job: Job
+    previews: dict[int, np.ndarray]
+
+
+def finished(jobs: Jobs, family: str, change: dict[str, object]) -> Drawn:
+    draw, previews = RunEvents.draw, {}
+
+    def draw_and_keep(events: RunEvents, step: int) -> None:
+        draw(events, step)
+        previews[step] = events.story.previews[step]
+
+    job = new(jobs, family, "finished", change)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunEvents, "draw", draw_and_keep)
+        assert job.run() == 0
+    return Drawn(job, previews)
+
+
 @pytest.fixture(scope="module")
-def xl(jobs: Jobs) -> Job:
-    job = new(jobs, "sdxl", "finished", XL)
-    assert job.run() == 0
-    return job
+def xl(jobs: Jobs) -> Drawn:
+    return finished(jobs, "sdxl", XL)
+
+
+def assert_diffusers_draws(pipeline: Any, done: Drawn, file: str) -> None:
+    """The trainer's previews, without and with the adapter's file, by a pipeline that was loaded from the base's folder."""
+    pipeline.set_progress_bar_config(disable=True)
+    before, after = done.previews[0], done.previews[max(done.previews)]
+    np.testing.assert_allclose(drawn_by_diffusers(pipeline, done.job), before, atol=1e-4)
+    pipeline.load_lora_weights(done.job.file(file).parent, weight_name=file)
+    np.testing.assert_allclose(drawn_by_diffusers(pipeline, done.job), after, atol=1e-4)
+    assert np.abs(after - before).max() > 1e-3
 
 
 def metadata_of(path: Path) -> tuple[dict[str, str], list[str]]:
@@ -63,23 +94,13 @@ def metadata_of(path: Path) -> tuple[dict[str, str], list[str]]:
         return file.metadata(), list(file.keys())
 
 
-@pytest.mark.parametrize("ending", [".safetensors", ".diffusers.safetensors"])
-def test_diffusers_draws_the_previews_of_an_sdxl_job(
-    ending: str, jobs: Jobs, folders: dict[str, Path], drawn_by_trainer: dict[int, np.ndarray]
-) -> None:
-    job = new(jobs, "sdxl", f"drawn{ending}", XL)
-    assert job.run() == 0
-    pipeline = StableDiffusionXLPipeline.from_pretrained(folders["sdxl"])
-    pipeline.set_progress_bar_config(disable=True)
-    np.testing.assert_allclose(drawn_by_diffusers(pipeline, job), drawn_by_trainer[0], atol=1e-4)
-    pipeline.load_lora_weights(job.file("").parent, weight_name=f"adapter{ending}")
-    drawn = drawn_by_diffusers(pipeline, job)
-    np.testing.assert_allclose(drawn, drawn_by_trainer[4], atol=1e-4)
-    assert np.abs(drawn - drawn_by_trainer[0]).max() > 1e-3
+@pytest.mark.parametrize("file", ["adapter.safetensors", "adapter.diffusers.safetensors"])
+def test_diffusers_draws_the_previews_of_an_sdxl_job(file: str, xl: Drawn, folders: dict[str, Path]) -> None:
+    assert_diffusers_draws(StableDiffusionXLPipeline.from_pretrained(folders["sdxl"]), xl, file)
 
 
-def test_an_sdxl_adapter_is_named_as_others_name_it(xl: Job) -> None:
-    metadata, keys = metadata_of(xl.file("adapter.safetensors"))
+def test_an_sdxl_adapter_is_named_as_others_name_it(xl: Drawn) -> None:
+    metadata, keys = metadata_of(xl.job.file("adapter.safetensors"))
     prefixes = {"_".join(key.split("_")[:2]) for key in keys}
     assert prefixes == {"lora_unet", "lora_te1", "lora_te2"}
     assert "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight" in keys
@@ -87,15 +108,15 @@ def test_an_sdxl_adapter_is_named_as_others_name_it(xl: Job) -> None:
     assert metadata["modelspec.architecture"] == "stable-diffusion-xl-v1-base/lora"
     assert metadata["ss_base_model_version"] == "sdxl_base_v1-0"
     assert (metadata["ss_clip_skip"], metadata["ss_text_encoder_lr"]) == ("2", "[0.01, 0.005]")
-    _, keys = metadata_of(xl.file("adapter.diffusers.safetensors"))
+    _, keys = metadata_of(xl.job.file("adapter.diffusers.safetensors"))
     assert {key.split(".")[0] for key in keys} == {"unet", "text_encoder", "text_encoder_2"}
-    report = xl.file("report.html").read_text()
+    report = xl.job.file("report.html").read_text()
     assert "second text encoder" in report
     assert "StableDiffusionXLPipeline" in report
 
 
 def test_an_sdxl_job_that_is_broken_off_ends_with_the_same_adapter(
-    xl: Job, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    xl: Drawn, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = new(jobs, "sdxl", "broken off", XL)
     after_step = RunEvents.after_step
@@ -111,20 +132,13 @@ def test_an_sdxl_job_that_is_broken_off_ends_with_the_same_adapter(
     again = job.launched_again()
     assert again.run() == 0
     assert '"resumed"' in again.log()
-    assert again.file("adapter.safetensors").read_bytes() == xl.file("adapter.safetensors").read_bytes()
+    assert again.file("adapter.safetensors").read_bytes() == xl.job.file("adapter.safetensors").read_bytes()
 
 
-def test_diffusers_draws_the_previews_of_an_sd2_job(
-    jobs: Jobs, folders: dict[str, Path], drawn_by_trainer: dict[int, np.ndarray]
-) -> None:
-    job = new(jobs, "sd2", "drawn", SD2)
-    assert job.run() == 0
-    pipeline = StableDiffusionPipeline.from_pretrained(folders["sd2"])
-    pipeline.set_progress_bar_config(disable=True)
-    np.testing.assert_allclose(drawn_by_diffusers(pipeline, job), drawn_by_trainer[0], atol=1e-4)
-    pipeline.load_lora_weights(job.file("").parent, weight_name="adapter.safetensors")
-    np.testing.assert_allclose(drawn_by_diffusers(pipeline, job), drawn_by_trainer[3], atol=1e-4)
-    metadata, _ = metadata_of(job.file("adapter.safetensors"))
+def test_diffusers_draws_the_previews_of_an_sd2_job(jobs: Jobs, folders: dict[str, Path]) -> None:
+    done = finished(jobs, "sd2", SD2)
+    assert_diffusers_draws(StableDiffusionPipeline.from_pretrained(folders["sd2"]), done, "adapter.safetensors")
+    metadata, _ = metadata_of(done.job.file("adapter.safetensors"))
     assert metadata["modelspec.architecture"] == "stable-diffusion-v2-768-v/lora"
     assert (metadata["modelspec.prediction_type"], metadata["ss_v2"]) == ("v", "True")
 
@@ -171,7 +185,7 @@ def test_the_true_sizes_reach_the_unet(jobs: Jobs, monkeypatch: pytest.MonkeyPat
         raise StoreUnavailable("seen enough")
 
     monkeypatch.setattr(run, "train", look)
-    change: dict[str, object] = {"optimization": {"steps": 1}, "dataset": {"flip_probability": 0.5}}
+    change: dict[str, object] = {"optimization": {"steps": 1}, "dataset": {"flip_probability": 0.5, "buckets": False}}
     jobs.new("sdxl sizes", change, base="sdxl", family="sdxl", dataset="wide").run()
     (one,) = examples
     left, top, right, _ = one.crops[0]
@@ -181,6 +195,18 @@ def test_the_true_sizes_reach_the_unet(jobs: Jobs, monkeypatch: pytest.MonkeyPat
         False: [100, 210, top, left, *bucket],
         True: [100, 210, top, one.resize[0] - right, *bucket],
     }
+
+
+def test_a_base_that_predicts_something_else_is_refused_with_the_numbers(jobs: Jobs) -> None:
+    jobs.place.put_base("shapes", SHAPES)
+    change: dict[str, object] = {"loss": {"prediction_type": "PREDICTION_TYPE_V_PREDICTION"}}
+    job = jobs.new("mislabelled", change, base="shapes")
+    assert job.run() == v1.EXIT_CODE_USER_ERROR
+    said = job.end.message
+    numbers = re.search(r"its error is (\d\.\d\d) of .* under v_prediction and (\d\.\d\d) under epsilon", said)
+    assert numbers is not None, said
+    assert float(numbers[1]) > 1.5 * float(numbers[2])
+    assert "set loss.prediction_type to EPSILON" in said
 
 
 def test_a_second_text_encoder_that_is_not_there_is_refused(jobs: Jobs) -> None:
