@@ -28,7 +28,10 @@ def set_field(message: Message, path: str, value: Any) -> None:
         set_field(getattr(message, head), rest, value)
     else:
         field = message.DESCRIPTOR.fields_by_name[head]
-        if field.is_repeated:
+        if field.is_repeated and field.message_type is not None:
+            for entry in value:
+                getattr(message, head).add(**entry)
+        elif field.is_repeated:
             getattr(message, head).extend(value)
         else:
             setattr(message, head, _value(field, value))

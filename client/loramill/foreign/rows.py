@@ -30,6 +30,8 @@ class Row:
     """Of a key without a field: the values at which it does nothing there either, so that nothing is lost."""
     needless: bool = False
     """Whether what the key asks for is done here anyway, or has no place in a service."""
+    combined: bool = False
+    """Whether the field follows from several keys together."""
 
     @property
     def verdict(self) -> str:
@@ -44,6 +46,11 @@ _OFF = (None, False, 0, "", "none", "None", [], {})
 
 def mapped(key: str, to: str, convert: Callable[[Any], Any] | None = None, default: Any = None, says: str = "") -> Row:
     return Row(key, to, convert, default, says)
+
+
+def combined(key: str, to: str, default: Any = None, says: str = "") -> Row:
+    """A key that is read together with others."""
+    return Row(key, to, None, default, says, combined=True)
 
 
 def needless(says: str, *keys: str) -> tuple[Row, ...]:

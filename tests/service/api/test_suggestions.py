@@ -98,7 +98,7 @@ async def test_a_job_has_the_datasets_subsets_and_tag(api: Api) -> None:
 async def test_suggestions_are_held_to_the_bounds_of_a_spec(api: Api) -> None:
     suggested = v1.SuggestedSpec(dataset=v1.DatasetSpec(subsets=[v1.SubsetSpec(repeats=0)]))
     request = v1.CreateDatasetRequest(
-        dataset=v1.Dataset(suggested=suggested, input=v1.DatasetInput(notes=["x" * 1001] * 101, source="s" * 1001))
+        dataset=v1.Dataset(suggested=suggested, input=v1.DatasetInput(notes=["x"] * 101, source="s" * 1001))
     )
     answer = await error_of(api.datasets.CreateDataset(request))
     assert {"dataset.suggested.dataset.subsets[0].repeats", "dataset.input.source", "dataset.input.notes"} <= set(
