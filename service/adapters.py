@@ -21,6 +21,7 @@ from service.facts import read_facts
 from service.initial_adapter import refuse_used
 from service.jobs import job_id
 from service.pages import entry_before, page_size, page_token
+from service.promotions import Promotions
 from service.times import to_timestamp, utc_now
 from store.object_store import NotFound, ObjectStore
 from store.records import put_record, read_record
@@ -66,7 +67,21 @@ class Adapters:
 
     def get(self, tenant: str, adapter: str) -> v1.Adapter:
         """Raises ResourceNotFound."""
-        return self._found(tenant, adapter).adapter
+        return self._told({}, tenant, self._found(tenant, adapter).adapter)
+
+    def promote(self, caller: Caller, adapter: str) -> v1.Adapter:
+        """Makes it its job's preferred one. Raises ResourceNotFound; Refused for one that belongs to no job."""
+        found = self._found(caller.tenant, adapter).adapter
+        if not found.training_job:
+            raise Refused(
+                f"{found.name} was uploaded and belongs to no job, so that it is in nobody's place; promote a job's adapter.",
+                "NO_JOB",
+            )
+        job, promotions = keys.job_of_adapter(adapter), self._promotions
+        if promotions.preferred(caller.tenant, job) != adapter:
+            self.audit.record(caller, found.name)
+            promotions.promote(caller.tenant, job, adapter)
+        return self._told({}, caller.tenant, found)
 
     def find(self, tenant: str, adapter: str) -> StoredAdapter | None:
         """None if there is no such adapter, or it was deleted."""
@@ -89,7 +104,7 @@ class Adapters:
         after = entry_before(request.page_token, "adapters", job)
         if job:
             self._complete_index(tenant, job_id(job))
-        response = v1.ListAdaptersResponse()
+        response, preferred = v1.ListAdaptersResponse(), dict[str, str | None]()
         for entry in self.store.list(prefix, tenant_keys.adapter(after) if after else ""):
             found = self.find(tenant, keys.part_after(tenant_keys.adapters_prefix, entry.key))
             if found is None:
@@ -98,7 +113,7 @@ class Adapters:
                 last = adapter_id(response.adapters[-1].name)
                 response.next_page_token = page_token(last, "adapters", job)
                 break
-            response.adapters.append(found.adapter)
+            response.adapters.append(self._told(preferred, tenant, found.adapter))
         return response
 
     def file(self, tenant: str, request: v1.DownloadAdapterRequest | v1.CreateDownloadUrlRequest) -> StoredFile:
@@ -153,6 +168,20 @@ class Adapters:
             self.store.delete(entry.key)
         # Last: until then a repetition finds what is left.
         self.store.delete(tenant_keys.adapter(adapter))
+
+    @property
+    def _promotions(self) -> Promotions:
+        return Promotions(self.store, self.clock)
+
+    def _told(self, known: dict[str, str | None], tenant: str, adapter: v1.Adapter) -> v1.Adapter:
+        """With whether it is its job's preferred one; `known` are the preferred ones of jobs that were looked at already."""
+        if adapter.training_job:
+            own_id = adapter_id(adapter.name)
+            job = keys.job_of_adapter(own_id)
+            if job not in known:
+                known[job] = self._promotions.preferred(tenant, job)
+            adapter.preferred = known[job] == own_id
+        return adapter
 
     def _found(self, tenant: str, adapter: str) -> StoredAdapter:
         found = self.find(tenant, adapter)

@@ -227,6 +227,13 @@ class TenantKeys:
     def deleted_adapter(self, adapter: str) -> str:
         return f"{self.tenant}/deleted-adapters/{adapter}.json"
 
+    def promotions_of(self, job: str) -> str:
+        """Prefix of the promotions of a job's adapters, which outlive it as they do."""
+        return f"{self.tenant}/promotions/{job}/"
+
+    def promotion(self, job: str, number: int) -> str:
+        return f"{self.promotions_of(job)}{number:06d}.json"
+
     @property
     def datasets_prefix(self) -> str:
         return f"{self.tenant}/datasets/"

@@ -37,6 +37,7 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
     "loramill.v1.AdapterService": (
         "GetAdapter",
         "ListAdapters",
+        "PromoteAdapter",  # again is accepted
         "DownloadAdapter",
         "CreateDownloadUrl",
         "UploadAdapter",  # as CreateTrainingJob

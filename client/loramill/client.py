@@ -314,6 +314,19 @@ class Client:
         messages = adapter_messages(path, request_id or _new_request_id())
         return self._calls.upload(self._adapters.UploadAdapter, messages)
 
+    def preferred_adapter(self, job: str) -> v1.Adapter:
+        """The adapter of a job that was promoted last, else the final one. Raises DownloadError where it has none."""
+        for adapter in self.list_adapters(job=job):
+            if adapter.preferred:
+                return adapter
+        raise errors.DownloadError(f"{full_name(JOBS, job)} has no final adapter yet; download a numbered one by its own name.")
+
+    def promote_adapter(self, name: str) -> v1.Adapter:
+        """Makes it its job's preferred adapter."""
+        return self._calls.unary(
+            self._adapters.PromoteAdapter, v1.PromoteAdapterRequest(name=full_name(ADAPTERS, name))
+        )
+
     def delete_adapter(self, name: str) -> None:
         """Removes an adapter in every format."""
         request = v1.DeleteAdapterRequest(name=full_name(ADAPTERS, name))

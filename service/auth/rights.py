@@ -56,6 +56,7 @@ NEEDED: dict[str, Role] = {
         DownloadAdapter=Role.VIEWER,
         CreateDownloadUrl=Role.VIEWER,
         UploadAdapter=Role.EDITOR,
+        PromoteAdapter=Role.EDITOR,
         DeleteAdapter=Role.EDITOR,
     ),
     **_methods(

@@ -53,6 +53,9 @@ class AdapterServicer(adapter_service_pb2_grpc.AdapterServiceServicer):
     ) -> v1.Adapter:
         return await self.uploads.take(current_caller(), request_iterator)
 
+    async def PromoteAdapter(self, request: v1.PromoteAdapterRequest, _context: object) -> v1.Adapter:
+        return await asyncio.to_thread(self.adapters.promote, current_caller(), adapter_id(request.name))
+
     async def DeleteAdapter(self, request: v1.DeleteAdapterRequest, _context: object) -> v1.DeleteAdapterResponse:
         await asyncio.to_thread(self.adapters.delete, current_caller(), adapter_id(request.name))
         return v1.DeleteAdapterResponse()

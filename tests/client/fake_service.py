@@ -310,6 +310,12 @@ class Adapters(adapter_service_pb2_grpc.AdapterServiceServicer):
         self.state.adapters[name] = (adapter, {header.file_name: content})
         return adapter
 
+    def PromoteAdapter(self, request, context):
+        promoted = find(context, self.state.adapters, request.name)[0]
+        for adapter, _ in self.state.adapters.values():
+            adapter.preferred = adapter is promoted
+        return promoted
+
     def DeleteAdapter(self, request, context):
         find(context, self.state.adapters, request.name)
         del self.state.adapters[request.name]

@@ -364,6 +364,18 @@ def test_an_adapter_is_uploaded(service: FakeService, loramill: Loramill, tmp_pa
     )
 
 
+def test_a_promoted_adapter_is_what_a_job_gives(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
+    for name in ("job1-000500", "job1-final"):
+        service.add_adapter(name, {f"{name}.safetensors": (v1.ADAPTER_FORMAT_KOHYA, name.encode())})
+    none = loramill("adapter", "download", "job1", "-o", str(tmp_path))
+    assert none.code == 1
+    assert "no final adapter yet" in none.err
+    assert "yes, of its job" in loramill("adapter", "promote", "job1-000500").out
+    got = loramill("adapter", "download", "job1", "-o", str(tmp_path))
+    assert got.code == 0
+    assert (tmp_path / "job1-000500.safetensors").read_bytes() == b"job1-000500"
+
+
 def test_damaged_download(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
     service.add_adapter("job1-final", {"a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"kohya")})
     service.state.damage = True

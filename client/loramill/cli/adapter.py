@@ -1,4 +1,4 @@
-"""`loramill adapter`: list, show, download, upload and delete adapters."""
+"""`loramill adapter`: list, show, download, upload, promote and delete adapters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Format(StrEnum):
 @app.command()
 def download(
     context: typer.Context,
-    name: NameArgument,
+    name: Annotated[
+        str, typer.Argument(metavar="ADAPTER", help="The adapter's id, or that of a job for its preferred one.")
+    ],
     folder: Annotated[
         Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Where to; made if missing.")
     ] = Path(),
@@ -60,9 +62,16 @@ def download(
     if file and format:
         raise typer.BadParameter("--file and --format exclude each other; give one.")
     with connect(context, server) as client:
+        if _is_job(name):
+            name = client.preferred_adapter(name).name
         names = [file] if file else _names_of(client.get_adapter(name), format or Format.KOHYA)
         for wanted in names:
             typer.echo(client.download_adapter(name, folder, file_name=wanted, overwrite=force))
+
+
+def _is_job(name: str) -> bool:
+    """Ids of adapters are a job's with `-` and a word behind it."""
+    return name.startswith("trainingJobs/") or "-" not in name
 
 
 def _names_of(adapter: v1.Adapter, format: Format) -> list[str]:
@@ -113,12 +122,22 @@ def list_(
         "STEP": lambda adapter: (
             f"{adapter.step}{' (partial)' if adapter.partial else ''}" if adapter.training_job else ""
         ),
+        "PREFERRED": lambda adapter: "yes" if adapter.preferred else "",
         "BASE": lambda adapter: adapter.base_model.rpartition("/")[2],
         "TAG": lambda adapter: adapter.activation_tag,
         "AGE": lambda adapter: age_of(adapter.create_time, now),
     }
     with connect(context, server) as client:
         print_many(client.list_adapters(job=job), output, columns)
+
+
+@app.command()
+def promote(
+    context: typer.Context, name: NameArgument, output: OutputOption = Output.TABLE, server: ServerOption = None
+) -> None:
+    """Make an adapter that was saved on the way its job's preferred one, in the place of the final one."""
+    with connect(context, server) as client:
+        print_one(client.promote_adapter(name), output, _details)
 
 
 @app.command()
@@ -160,6 +179,7 @@ def _details(adapter: v1.Adapter) -> Mapping[str, str]:
         "Adapter": _id(adapter),
         "Type": f"{_type(adapter)}, {f'rank {adapter.rank}' if adapter.rank else 'full matrices'}",
         "Step": trained if adapter.training_job else "",
+        "Preferred": "yes, of its job" if adapter.preferred else "",
         "Tag": adapter.activation_tag,
         "Base model": adapter.base_model.rpartition("/")[2],
         "Job": adapter.training_job.rpartition("/")[2],

@@ -90,6 +90,7 @@ class Adapter(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TENSORS_SHA256_FIELD_NUMBER: _builtins.int
+    PREFERRED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `adapters/<job id>-<final | step number>`; of an uploaded one `adapters/<id>-upload`. Output only."""
     training_job: _builtins.str
@@ -108,6 +109,8 @@ class Adapter(_message.Message):
     """The word that calls it; empty if it has none. Output only."""
     tensors_sha256: _builtins.str
     """SHA-256 over names, shapes, types and bytes of the tensors, without metadata, in hexadecimal. Output only."""
+    preferred: _builtins.bool
+    """Whether it is its job's preferred adapter: the one that was promoted last, else the final one. Output only."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdapterFile]:
         """What can be downloaded. Output only."""
@@ -130,10 +133,11 @@ class Adapter(_message.Message):
         files: _abc.Iterable[Global___AdapterFile] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         tensors_sha256: _builtins.str = ...,
+        preferred: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_tag", b"activation_tag", "base_model", b"base_model", "create_time", b"create_time", "files", b"files", "name", b"name", "partial", b"partial", "rank", b"rank", "step", b"step", "tensors_sha256", b"tensors_sha256", "training_job", b"training_job", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_tag", b"activation_tag", "base_model", b"base_model", "create_time", b"create_time", "files", b"files", "name", b"name", "partial", b"partial", "preferred", b"preferred", "rank", b"rank", "step", b"step", "tensors_sha256", b"tensors_sha256", "training_job", b"training_job", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -289,6 +289,28 @@ class UploadAdapterHeader(_message.Message):
 Global___UploadAdapterHeader: _TypeAlias = UploadAdapterHeader  # noqa: Y015
 
 @_typing.final
+class PromoteAdapterRequest(_message.Message):
+    """Request of PromoteAdapter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`adapters/<id>`, of a job. Required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteAdapterRequest: _TypeAlias = PromoteAdapterRequest  # noqa: Y015
+
+@_typing.final
 class DeleteAdapterRequest(_message.Message):
     """Request of DeleteAdapter."""
 

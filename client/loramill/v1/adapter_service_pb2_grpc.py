@@ -61,6 +61,11 @@ class AdapterServiceStub:
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
                 _registered_method=True)
+        self.PromoteAdapter = channel.unary_unary(
+                '/loramill.v1.AdapterService/PromoteAdapter',
+                request_serializer=loramill_dot_v1_dot_adapter__service__pb2.PromoteAdapterRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
+                _registered_method=True)
         self.DeleteAdapter = channel.unary_unary(
                 '/loramill.v1.AdapterService/DeleteAdapter',
                 request_serializer=loramill_dot_v1_dot_adapter__service__pb2.DeleteAdapterRequest.SerializeToString,
@@ -110,6 +115,14 @@ class AdapterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PromoteAdapter(self, request, context):
+        """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
+        that is downloaded where the job is named. Again is accepted. FAILED_PRECONDITION for an uploaded one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteAdapter(self, request, context):
         """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it.
         """
@@ -143,6 +156,11 @@ def add_AdapterServiceServicer_to_server(servicer, server):
             'UploadAdapter': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadAdapter,
                     request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_adapter__pb2.Adapter.SerializeToString,
+            ),
+            'PromoteAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteAdapter,
+                    request_deserializer=loramill_dot_v1_dot_adapter__service__pb2.PromoteAdapterRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_adapter__pb2.Adapter.SerializeToString,
             ),
             'DeleteAdapter': grpc.unary_unary_rpc_method_handler(
@@ -286,6 +304,33 @@ class AdapterService:
             target,
             '/loramill.v1.AdapterService/UploadAdapter',
             loramill_dot_v1_dot_adapter__service__pb2.UploadAdapterRequest.SerializeToString,
+            loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.AdapterService/PromoteAdapter',
+            loramill_dot_v1_dot_adapter__service__pb2.PromoteAdapterRequest.SerializeToString,
             loramill_dot_v1_dot_adapter__pb2.Adapter.FromString,
             options,
             channel_credentials,

@@ -49,6 +49,10 @@ class AdapterServiceStub:
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
     INVALID_ARGUMENT and nothing is kept.
     """
+    PromoteAdapter: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.PromoteAdapterRequest, _adapter_pb2.Adapter]
+    """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
+    that is downloaded where the job is named. Again is accepted. FAILED_PRECONDITION for an uploaded one.
+    """
     DeleteAdapter: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.DeleteAdapterRequest, _adapter_service_pb2.DeleteAdapterResponse]
     """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it."""
 
@@ -71,6 +75,10 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
     INVALID_ARGUMENT and nothing is kept.
+    """
+    PromoteAdapter: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.PromoteAdapterRequest, _adapter_pb2.Adapter]  # type: ignore[assignment]
+    """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
+    that is downloaded where the job is named. Again is accepted. FAILED_PRECONDITION for an uploaded one.
     """
     DeleteAdapter: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.DeleteAdapterRequest, _adapter_service_pb2.DeleteAdapterResponse]  # type: ignore[assignment]
     """Removes an adapter in every format. FAILED_PRECONDITION while its job lives or a living job goes on from it."""
@@ -121,6 +129,16 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
         """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
         others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
         INVALID_ARGUMENT and nothing is kept.
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteAdapter(
+        self,
+        request: _adapter_service_pb2.PromoteAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_adapter_pb2.Adapter, _abc.Awaitable[_adapter_pb2.Adapter]]:
+        """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
+        that is downloaded where the job is named. Again is accepted. FAILED_PRECONDITION for an uploaded one.
         """
 
     @_abc_1.abstractmethod

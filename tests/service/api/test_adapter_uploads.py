@@ -74,6 +74,8 @@ async def test_an_uploaded_adapter_is_listed_got_downloaded_and_deleted(api: Api
     assert adapter in (await api.adapters.ListAdapters(v1.ListAdaptersRequest())).adapters
     assert await download(api, adapter.name) == CONTENT
     assert audited(api, adapter.name) == ["UploadAdapter"]
+    refused = await error_of(api.adapters.PromoteAdapter(v1.PromoteAdapterRequest(name=adapter.name)))
+    assert (refused.code, refused.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "NO_JOB")
     await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter.name))
     answer = await error_of(api.adapters.GetAdapter(v1.GetAdapterRequest(name=adapter.name)))
     assert answer.code == grpc.StatusCode.NOT_FOUND

@@ -106,3 +106,38 @@ async def test_an_adapter_of_a_living_job_is_not_deleted(api: Api) -> None:
     adapter = trainer.commit("000005", step=5)
     answer = await error_of(api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter)))
     assert (answer.code, answer.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "IN_USE")
+
+
+async def preferred(api: Api, job: str) -> list[str]:
+    listed = await api.adapters.ListAdapters(v1.ListAdaptersRequest(training_job=job))
+    return [adapter.name for adapter in listed.adapters if adapter.preferred]
+
+
+async def test_an_adapter_that_was_saved_on_the_way_takes_the_place_of_the_final_one(api: Api) -> None:
+    name = await api.job()
+    trainer = await api.launched(name)
+    trainer.claim()
+    early, late, final = trainer.commit("000005", step=5), trainer.commit("000010", step=10), trainer.commit()
+    trainer.end()
+    await api.until(name, v1.TRAINING_JOB_STATE_SUCCEEDED)
+    assert await preferred(api, name) == [final]
+    for chosen in (early, early, late):
+        answer = await api.adapters.PromoteAdapter(v1.PromoteAdapterRequest(name=chosen))
+        assert (answer.name, answer.preferred) == (chosen, True)
+        assert await preferred(api, name) == [chosen]
+    promotions = TenantKeys("local").promotions_of(name.partition("/")[2])
+    assert len(list(api.service.store.list(promotions))) == 2, "the same again is no promotion"
+    assert not (await api.adapters.GetAdapter(v1.GetAdapterRequest(name=final))).preferred
+
+    # What was promoted last and still exists counts.
+    await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=late))
+    assert await preferred(api, name) == [early]
+    await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=early))
+    assert await preferred(api, name) == [final]
+
+
+async def test_what_does_not_exist_is_not_promoted(api: Api) -> None:
+    answer = await error_of(
+        api.adapters.PromoteAdapter(v1.PromoteAdapterRequest(name="adapters/0000000000000000-000005"))
+    )
+    assert answer.code == grpc.StatusCode.NOT_FOUND

@@ -48,6 +48,7 @@ def requests(names: Names) -> dict[str, Message]:
         "Adapter": {
             "GetAdapter": v1.GetAdapterRequest(name=names.adapter),
             "DownloadAdapter": v1.DownloadAdapterRequest(name=names.adapter),
+            "PromoteAdapter": v1.PromoteAdapterRequest(name=names.adapter),
             "DeleteAdapter": v1.DeleteAdapterRequest(name=names.adapter),
         },
     }
