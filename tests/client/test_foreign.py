@@ -226,12 +226,6 @@ def test_command_lines_as_shells_read_them() -> None:
         " --unet_lr=%RATE% ^",
         " --network_args a=1 b=2 --xformers",
     ]
-        "set RATE=2e-4",
-        "rem --unet_lr 9",
-        "launch sdxl_train_network.py ^",
-        " --unet_lr=%RATE% ^",
-        " --network_args a=1 b=2 --xformers",
-    ]
     text = "\n".join(lines)
     _, values = read_configuration("run.bat", text)
     assert values == {"unet_lr": 2e-4, "network_args": ["a=1", "b=2"], "xformers": True}
