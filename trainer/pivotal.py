@@ -13,8 +13,9 @@ from trainer.arena import Group
 from trainer.config_text import PivotalConfig
 from trainer.draws import generator
 from trainer.families.base import Base
+from trainer.families.extended_embedding import ExtendedEmbedding
 from trainer.families.text import TextEncoder
-from trainer.text.new_tokens import ExtendedEmbedding, NewTokens
+from trainer.text.new_tokens import NewTokens
 from trainer.text.tags import new_tags
 
 

@@ -18,6 +18,8 @@ from trainer.arena import Arena
 from trainer.averaging import MovingAverage
 from trainer.base_files import BaseFolder, fetch_base
 from trainer.cache import Cache
+from trainer.concepts.tag_check import TagFinding
+from trainer.concepts.tag_measuring import Pictures, check_tags
 from trainer.config import TrainConfig
 from trainer.confirmation import confirm_base
 from trainer.data.dataset import Example, Reading, read_dataset
@@ -184,6 +186,29 @@ class Preparation:
             training,
             adapter,
             text_warnings(captions | known, config.text.max_tokens, partial(most_tokens, base.text_encoders)),
+        )
+
+    def check_tags(self, base: Base, training: Training, fingerprint: str) -> list[TagFinding]:
+        """What the base makes of the job's activation tags, on pictures of the dataset. Call it while the adapter is off."""
+        config = self.config
+        if not config.text.tags_to_check:
+            return []
+        self.reporter.phase(v1.PHASE_ENCODING, "checking the activation tag")
+        first = training.examples[0]
+        alike = [one for one in training.examples if one.bucket == first.bucket][:2]
+        pictures = Pictures(
+            latents=[base.scaled(training.posteriors[View(one.id, mirrored=False)].mean) for one in alike],
+            framing=framing_of(first, View(first.id, mirrored=False)),
+            key=[[one.sha256, one.resize, one.crops[0]] for one in alike],
+        )
+        depends_on = {"base": self.record.assignment.base_model.digest, "fingerprint": fingerprint}
+        return check_tags(
+            base,
+            config.text.tags_to_check,
+            pictures,
+            self.cache,
+            key=depends_on,
+            at_once=2 * config.optimization.batch_size,
         )
 
     def data_report(self, base: Base, training: Training, reading: Reading, fingerprint: str) -> DataReport:

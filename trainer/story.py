@@ -14,6 +14,7 @@ from loramill import v1
 from store import ObjectStore
 from store.records import read_record
 from trainer.adapters.tuner import AdaptedLayer
+from trainer.concepts.tag_check import TagFinding
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
 from trainer.data.order import Order
@@ -69,6 +70,8 @@ class Story:
     fingerprint: str
     data_report: DataReport
     order: Order
+    tags: Sequence[TagFinding] = ()
+    """What the base made of the activation tags before training."""
     previews: dict[int, np.ndarray] = field(default_factory=dict)
     """Pictures by step, (N, side, side, 3) floats in [0, 1]; step 0 is without the adapter."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
@@ -250,6 +253,7 @@ def write_report(
             previews=_previews(story),
             dataset=_dataset(story),
             warnings=[Notice(text=warning) for warning in story.warnings],
+            tags=story.tags,
             trained=trained,
             spec_yaml=yaml.safe_dump(config.spec, sort_keys=False, allow_unicode=True),
             digests=[

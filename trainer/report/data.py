@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from trainer.concepts.tag_check import TagFinding
+
 
 class Verdict(enum.StrEnum):
     """How the run ended, in one word that the page colours."""
@@ -244,6 +246,8 @@ class ReportData:
     previews: Sequence[PreviewSeries] = ()
     dataset: DatasetSummary | None = None
     warnings: Sequence[Notice] = ()
+    tags: Sequence[TagFinding] = ()
+    """What the base made of the activation tags before training."""
     trained: Sequence[ModuleGroup] = ()
     spec_yaml: str = ""
     """The resolved spec."""

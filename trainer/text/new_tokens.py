@@ -1,5 +1,5 @@
-"""New tokens of a text encoder: what an activation tag in a caption is read as, and the embeddings that are learnt for it
-(pivotal tuning; Gal et al., arXiv 2208.01618, learn the embeddings alone).
+"""New tokens of a text encoder: what an activation tag in a caption is read as. Pure; the embeddings that are learnt for them
+stand in `families.extended_embedding`.
 
 New tokens have ids below 0. They are in no vocabulary, so they cannot be mistaken for one of its tokens; and old configurations
 of CLIP find a caption's end by its largest id, which those of new tokens must not be.
@@ -8,9 +8,6 @@ of CLIP find a caption's end by its largest id, which those of new tokens must n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import torch
-from torch import Tensor, nn
 
 from trainer.text.tags import NewTag, tag_pattern
 
@@ -39,24 +36,3 @@ def _split(text: str, tags: Sequence[NewTag], known_ids: Callable[[str], list[in
     for part in parts[1:]:
         ids += [*first.ids, *_split(part, others, known_ids)]
     return ids
-
-
-class ExtendedEmbedding(nn.Module):
-    """A frozen embedding, and rows of its own for ids below 0: row n - 1 for id -n, of the rows of all tags one after another."""
-
-    def __init__(self, frozen: nn.Module, rows: Sequence[nn.Parameter]) -> None:
-        super().__init__()
-        self.frozen = frozen
-        self.rows = nn.ParameterList(rows)
-
-    @property
-    def weight(self) -> Tensor:
-        """Of the known tokens; read by transformers for its type and place alone."""
-        weight: Tensor = self.frozen.weight  # type: ignore[assignment]
-        return weight
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """(…) → (…, D)."""
-        known: Tensor = self.frozen(ids.clamp(min=0))
-        new = nn.functional.embedding((-1 - ids).clamp(min=0), torch.cat(list(self.rows)))
-        return torch.where((ids < 0).unsqueeze(-1), new.to(known.dtype), known)

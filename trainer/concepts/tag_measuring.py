@@ -1,0 +1,133 @@
+"""What a base makes of activation tags, measured before training: `tag_check` says what it means.
+
+Shapes: N pairs (t, ε), C channels and h × w of the latents, V tokens of a vocabulary, D width of its embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.cache import Cache
+from trainer.concepts.tag_check import Neighbour, Split, TagFinding, judged, made_up_tags, ordinary_words
+from trainer.draws import generator
+from trainer.families.base import Base, Conditioning, Framing
+from trainer.families.text import TextEncoder
+from trainer.noise import add_noise
+
+PAIRS = 8
+"""Pairs (t, ε) of each text, t stratified: enough to rank texts, since all of them see the same pairs."""
+
+_SHORTEST_WORD = 3
+_WORD_END = "</w>"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the pairs are laid on: some of the dataset's own pictures, of one size."""
+
+    latents: Sequence[Tensor]
+    """(C, h, w), as the UNet takes them."""
+    framing: Framing
+    key: object
+    """All that they depend on, as plain data."""
+
+
+@torch.no_grad()
+def strengths(base: Base, texts: Sequence[str], pictures: Pictures, at_once: int) -> dict[str, float]:
+    """E‖ε̂(∅) - ε̂(text)‖² of each text, a mean over the PAIRS, pictures in turn."""
+    steps = len(base.alphas_cumprod)
+    timesteps = torch.tensor([int((place + 0.5) / PAIRS * steps) for place in range(PAIRS)], device=base.device)
+    latents = torch.stack([pictures.latents[place % len(pictures.latents)] for place in range(PAIRS)]).to(base.device)
+    drawn = [
+        generator(0, "tag check", place).standard_normal(tuple(latents.shape[1:]), dtype="float32")
+        for place in range(PAIRS)
+    ]
+    eps = torch.stack([torch.from_numpy(values) for values in drawn]).to(base.device)
+    noisy = add_noise(latents, eps, base.alphas_cumprod[timesteps])
+
+    def predicted(text: str) -> Tensor:
+        said = base.encode_captions([text])
+        parts = []
+        for start in range(0, PAIRS, at_once):
+            part = slice(start, start + at_once)
+            count = len(noisy[part])
+            told = base.framed(_repeated(said, count), [pictures.framing] * count)
+            parts.append(base.predict(noisy[part], timesteps[part], told))
+        return torch.cat(parts)
+
+    nothing = predicted("")
+    return {text: float(((predicted(text) - nothing) ** 2).mean()) for text in dict.fromkeys(texts)}
+
+
+def _repeated(said: Conditioning, count: int) -> Conditioning:
+    pooled = None if said.pooled is None else said.pooled.expand(count, -1)
+    return Conditioning(said.words.expand(count, -1, -1), pooled)
+
+
+def check_tags(
+    base: Base, tags: Sequence[str], pictures: Pictures, cache: Cache, *, key: Mapping[str, object], at_once: int
+) -> list[TagFinding]:
+    """A finding on each tag. Call it while no adapter is in the base, or it is off; `key`: what the base's answers depend on."""
+    encoder = base.text_encoders[0]
+
+    def is_token(word: str) -> bool:
+        return len(encoder.token_ids(word)) == 1
+
+    ordinary, made_up = ordinary_words(is_token), made_up_tags(is_token)
+    references = [*ordinary, *made_up]
+    measured = _cached(base, references, pictures, cache, key=key, at_once=at_once)
+    findings = []
+    for tag in tags:
+        known = (
+            measured if tag in measured else measured | _cached(base, [tag], pictures, cache, key=key, at_once=at_once)
+        )
+        splits = [split_of(one, tag) for one in base.text_encoders]
+        findings.append(judged(tag, splits, known, made_up))
+    return findings
+
+
+def _cached(
+    base: Base, texts: Sequence[str], pictures: Pictures, cache: Cache, *, key: Mapping[str, object], at_once: int
+) -> dict[str, float]:
+    where = cache.key(
+        "tag-strengths", texts=list(texts), pairs=PAIRS, pictures=pictures.key, recipes=_recipes(base), **key
+    )
+    value = cache.get(where)
+    if value is None:
+        found = strengths(base, texts, pictures, at_once)
+        value = {"strengths": torch.tensor([found[text] for text in texts], dtype=torch.float64)}
+        cache.put(where, value)
+    return dict(zip(texts, value["strengths"].tolist(), strict=True))
+
+
+def _recipes(base: Base) -> list[str]:
+    return [encoder.recipe for encoder in base.text_encoders]
+
+
+@torch.no_grad()
+def split_of(encoder: TextEncoder, tag: str) -> Split:
+    """The tag's tokens, and the word of the vocabulary, other than themselves, that each lies nearest to."""
+    tokenizer = encoder.tokenizer
+    vocabulary = tokenizer.get_vocab()
+    words = {token: number for token, number in vocabulary.items() if _is_word(token)}
+    numbers = torch.tensor(list(words.values()), device=encoder.network.device)
+    names = [token.removesuffix(_WORD_END) for token in words]
+    ids = encoder.token_ids(tag)
+    weight: Tensor = encoder.network.get_input_embeddings().weight
+    directions = torch.nn.functional.normalize(weight[numbers].float(), dim=1)
+    neighbours = []
+    for number, piece in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True):
+        likeness = directions @ torch.nn.functional.normalize(weight[number].float(), dim=0)
+        likeness[numbers == number] = -1.0
+        best = int(likeness.argmax())
+        neighbours.append(Neighbour(piece, names[best], float(likeness[best])))
+    return Split(encoder.name, tuple(neighbours), all(len(encoder.token_ids(word)) == 1 for word in tag.split()))
+
+
+def _is_word(token: str) -> bool:
+    word = token.removesuffix(_WORD_END)
+    return token.endswith(_WORD_END) and len(word) >= _SHORTEST_WORD and word.isascii() and word.isalpha()
