@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from trainer.data_report.words import parts_of
 
-SHARE = 0.05
-"""Of the work of training, by passes through the UNet."""
+SHARE = 0.1
+"""Of the work of training, by passes through the UNet: at most so much is added to it."""
+FOR_WHOLE_CAPTIONS = 0.75
+"""Of that share; the rest is for asking about parts of what looks wrong."""
 PASSES_OF_A_VISIT = 3
 """Training on a picture once is one pass forward, and one back that costs two."""
 PASSES_OF_A_TEXT = 16
@@ -34,7 +36,7 @@ class Sample:
 
 def sample(pictures: int, visits: int) -> Sample:
     """Of so many pictures, where training visits `visits` pictures in all: evenly from the first to the last."""
-    affordable = passes(visits) // 2 // PASSES_OF_A_CAPTION  # the other half is for what looks wrong
+    affordable = int(FOR_WHOLE_CAPTIONS * passes(visits)) // PASSES_OF_A_CAPTION
     count = min(pictures, MOST_PICTURES, affordable)
     left = passes(visits) - count * PASSES_OF_A_CAPTION
     if count == pictures:

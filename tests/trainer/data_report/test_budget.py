@@ -21,8 +21,8 @@ from trainer.data_report.budget import (
     [
         (10, 100_000, 10, ""),
         (10_000, 10_000_000, MOST_PICTURES, "256 of 10000 pictures; more would say little more."),
-        (100, 4000, 9, "9 of 100 pictures; more would take over 5% of the training."),
-        (100, 12, 0, "was not asked about the pictures: it would take over 5% of the training."),
+        (100, 4000, 28, "28 of 100 pictures; more would take over 10% of the training."),
+        (100, 12, 0, "was not asked about the pictures: it would take over 10% of the training."),
     ],
 )
 def test_a_sample_and_what_is_asked_about_parts_stay_within_the_share(
