@@ -107,7 +107,7 @@ def test_previews_read_prompts_as_training_reads_captions(base: Base) -> None:
         generator=torch.Generator().manual_seed(3),
         output_type="np",
     ).images
-    np.testing.assert_allclose(draw_previews(base, config, 64), expected, atol=1e-5)
+    np.testing.assert_allclose(draw_previews(base, base.encode_captions, config, 64), expected, atol=1e-5)
 
 
 def test_other_limits_are_other_embeddings(base: Base) -> None:
