@@ -16,7 +16,7 @@ from store import open_store
 from trainer.builtin.shapes import draw
 from trainer.cache import Cache
 from trainer.concepts.tag_check import TagFinding
-from trainer.concepts.tag_measuring import Pictures, check_tags
+from trainer.concepts.tag_measuring import Pictures, TagChecks
 from trainer.config import PreviewConfig
 from trainer.families.base import Framing
 from trainer.families.registry import load_base
@@ -54,8 +54,8 @@ def findings() -> dict[str, TagFinding]:
     pictures = Pictures(latents=list(latents), framing=framing, key="bench")
     with tempfile.TemporaryDirectory() as folder:
         cache = Cache(open_store(f"file://{folder}/"))
-        found = check_tags(base, [*KNOWN, *UNUSED], pictures, cache, key={}, at_once=8)
-    return {finding.tag: finding for finding in found}
+        checks = TagChecks(base, pictures, cache, {}, at_once=8)
+        return {word: checks.finding(word) for word in (*KNOWN, *UNUSED)}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from trainer.averaging import MovingAverage
 from trainer.base_files import BaseFolder, fetch_base
 from trainer.cache import Cache
 from trainer.concepts.tag_check import TagFinding
-from trainer.concepts.tag_measuring import Pictures, check_tags
+from trainer.concepts.tag_measuring import Pictures, TagChecks
 from trainer.config import TrainConfig
 from trainer.confirmation import confirm_base
 from trainer.data.dataset import Example, Reading, read_dataset
@@ -202,14 +202,8 @@ class Preparation:
             key=[[one.sha256, one.resize, one.crops[0]] for one in alike],
         )
         depends_on = {"base": self.record.assignment.base_model.digest, "fingerprint": fingerprint}
-        return check_tags(
-            base,
-            config.text.tags_to_check,
-            pictures,
-            self.cache,
-            key=depends_on,
-            at_once=2 * config.optimization.batch_size,
-        )
+        checks = TagChecks(base, pictures, self.cache, depends_on, at_once=2 * config.optimization.batch_size)
+        return [checks.finding(tag) for tag in config.text.tags_to_check]
 
     def data_report(self, base: Base, training: Training, reading: Reading, fingerprint: str) -> DataReport:
         """What there is to say of the data, also stored for the service. Call it while the adapter is off."""

@@ -5,6 +5,8 @@ Shapes: N pairs (t, ε), C channels and h × w of the latents, V tokens of a voc
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +22,9 @@ from trainer.noise import add_noise
 
 PAIRS = 8
 """Pairs (t, ε) of each text, t stratified: enough to rank texts, since all of them see the same pairs."""
+
+VERSION = 1
+"""Of what is found of a tag: findings of other versions are made again."""
 
 _SHORTEST_WORD = 3
 _WORD_END = "</w>"
@@ -68,44 +73,73 @@ def _repeated(said: Conditioning, count: int) -> Conditioning:
     return Conditioning(said.words.expand(count, -1, -1), pooled)
 
 
-def check_tags(
-    base: Base, tags: Sequence[str], pictures: Pictures, cache: Cache, *, key: Mapping[str, object], at_once: int
-) -> list[TagFinding]:
-    """A finding on each tag. Call it while no adapter is in the base, or it is off; `key`: what the base's answers depend on."""
-    encoder = base.text_encoders[0]
+@dataclass(frozen=True)
+class TagChecks:
+    """Checks tags on a base, through the cache. Use it while no adapter is in the base, or it is off.
 
-    def is_token(word: str) -> bool:
-        return len(encoder.token_ids(word)) == 1
+    `depends_on` is what the base's answers depend on, as plain data; `at_once` how many pictures the base is asked about at once.
+    """
 
-    ordinary, made_up = ordinary_words(is_token), made_up_tags(is_token)
-    references = [*ordinary, *made_up]
-    measured = _cached(base, references, pictures, cache, key=key, at_once=at_once)
-    findings = []
-    for tag in tags:
-        known = (
-            measured if tag in measured else measured | _cached(base, [tag], pictures, cache, key=key, at_once=at_once)
+    base: Base
+    pictures: Pictures
+    cache: Cache
+    depends_on: Mapping[str, object]
+    at_once: int
+
+    def finding(self, tag: str) -> TagFinding:
+        """What is found of a tag; of one that was checked before, without asking the base."""
+        key = self._key("tag-findings", tag=tag, version=VERSION)
+        value = self.cache.get(key)
+        if value is None:
+            value = {"finding": packed(self._measured(tag))}
+            self.cache.put(key, value)
+        return unpacked(value["finding"])
+
+    def _measured(self, tag: str) -> TagFinding:
+        encoder = self.base.text_encoders[0]
+
+        def is_token(word: str) -> bool:
+            return len(encoder.token_ids(word)) == 1
+
+        made_up = made_up_tags(is_token)
+        references = [*ordinary_words(is_token), *made_up]
+        known = self._strengths(references)
+        if tag not in known:
+            known |= self._strengths([tag])
+        return judged(tag, [split_of(one, tag) for one in self.base.text_encoders], known, made_up)
+
+    def _strengths(self, texts: Sequence[str]) -> dict[str, float]:
+        key = self._key("tag-strengths", texts=list(texts), pairs=PAIRS)
+        value = self.cache.get(key)
+        if value is None:
+            found = strengths(self.base, texts, self.pictures, self.at_once)
+            value = {"strengths": torch.tensor([found[text] for text in texts], dtype=torch.float64)}
+            self.cache.put(key, value)
+        return dict(zip(texts, value["strengths"].tolist(), strict=True))
+
+    def _key(self, kind: str, **what: object) -> str:
+        recipes = [encoder.recipe for encoder in self.base.text_encoders]
+        return self.cache.key(kind, pictures=self.pictures.key, recipes=recipes, **self.depends_on, **what)
+
+
+def packed(finding: TagFinding) -> Tensor:
+    """The finding as bytes, for a cache of tensors."""
+    return torch.tensor(list(json.dumps(dataclasses.asdict(finding)).encode()), dtype=torch.uint8)
+
+
+def unpacked(content: Tensor) -> TagFinding:
+    """What `packed` was given."""
+    plain = json.loads(bytes(content.tolist()))
+    splits = tuple(
+        Split(
+            one["encoder"],
+            tuple(Neighbour(**neighbour) for neighbour in one["neighbours"]),
+            one["is_of_known_words"],
         )
-        splits = [split_of(one, tag) for one in base.text_encoders]
-        findings.append(judged(tag, splits, known, made_up))
-    return findings
-
-
-def _cached(
-    base: Base, texts: Sequence[str], pictures: Pictures, cache: Cache, *, key: Mapping[str, object], at_once: int
-) -> dict[str, float]:
-    where = cache.key(
-        "tag-strengths", texts=list(texts), pairs=PAIRS, pictures=pictures.key, recipes=_recipes(base), **key
+        for one in plain["splits"]
     )
-    value = cache.get(where)
-    if value is None:
-        found = strengths(base, texts, pictures, at_once)
-        value = {"strengths": torch.tensor([found[text] for text in texts], dtype=torch.float64)}
-        cache.put(where, value)
-    return dict(zip(texts, value["strengths"].tolist(), strict=True))
-
-
-def _recipes(base: Base) -> list[str]:
-    return [encoder.recipe for encoder in base.text_encoders]
+    lists = {name: tuple(plain[name]) for name in ("reasons", "suggestions")}
+    return TagFinding(**{**plain, **lists, "splits": splits})
 
 
 @torch.no_grad()

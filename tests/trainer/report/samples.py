@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from trainer.builtin.shapes.draw import Scene, draw
+from trainer.concepts.tag_check import Neighbour, Split, TagFinding
 from trainer.report.data import (
     DatasetSummary,
     Example,
@@ -20,6 +21,7 @@ from trainer.report.data import (
     RunFacts,
     SavedFile,
     SubsetSummary,
+    TagEmbedding,
     Usage,
 )
 
@@ -77,10 +79,29 @@ def whole_report(text: str = "a zorp") -> ReportData:
             warnings=[Notice(thing=text, text=text)],
         ),
         warnings=[Notice(text=text)],
+        tags=[
+            TagFinding(
+                tag=text,
+                splits=(Split("text_encoder", (Neighbour(text, text, 0.4),), False),),
+                strength=0.01,
+                ordinary={text: 0.02},
+                made_up={text: 0.005},
+                reasons=(text,),
+                suggestions=(text,),
+            )
+        ],
         trained=[
             ModuleGroup(
                 network="UNet", layers="attention", modules=48, parameters=796_992, rank=16, alpha=8, learning_rate=1e-4
-            )
+            ),
+            ModuleGroup(
+                network="text encoder",
+                layers=f"embeddings of 2 new tokens for {text}",
+                modules=1,
+                parameters=64,
+                rank=None,
+                alpha=None,
+            ),
         ],
         spec_yaml=f"display_name: {text}\n",
         digests=[("base model", "3f" * 32), (text, text)],
@@ -93,5 +114,6 @@ def whole_report(text: str = "a zorp") -> ReportData:
             prompt=text,
             negative_prompt=text,
             activation_tag=text,
+            embeddings=(TagEmbedding(tag=text, file=text),),
         ),
     )

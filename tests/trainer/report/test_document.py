@@ -19,7 +19,7 @@ from trainer.report.data import Metric, Preview, PreviewSeries, ReportData, RunF
 from trainer.report.document import render
 from trainer.report.text import visible
 
-ALL_SECTIONS = ["previews", "curves", "warnings", "data", "trained", "files", "use", "spec"]
+ALL_SECTIONS = ["previews", "curves", "warnings", "tags", "data", "trained", "files", "use", "spec"]
 
 
 def picture_of(uri: str) -> Image.Image:
@@ -116,7 +116,7 @@ def test_a_missing_part_takes_only_its_own_section_away(part: str, section: str)
 def test_without_dataset_usage_and_spec_their_sections_are_gone_and_warnings_stay() -> None:
     data = dataclasses.replace(whole_report(), dataset=None, usage=None, spec_yaml="", digests=())
     page = read_page(render(data))
-    assert page.sections == ["previews", "curves", "warnings", "trained", "files"]
+    assert page.sections == ["previews", "curves", "warnings", "tags", "trained", "files"]
     assert len(page.all("li")) == 1
 
 
