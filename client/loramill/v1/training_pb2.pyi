@@ -1737,7 +1737,7 @@ class CaptionSpec(_message.Message):
     LINES_AS_ALTERNATIVES_FIELD_NUMBER: _builtins.int
     VARIANTS_FIELD_NUMBER: _builtins.int
     source: Global___CaptionSource.ValueType
-    """Where a picture's caption comes from. Default: FILE."""
+    """Where a picture's caption comes from. Default: FILE; for class images FILE_OR_FIXED with the concept's class words."""
     text: _builtins.str
     """The caption of every picture (source FIXED), or of pictures without a caption file (source FILE_OR_FIXED).
     At most 1000 characters. Required for both, but where an activation tag alone can be the caption.
@@ -1970,7 +1970,7 @@ class PriorPreservationSpec(_message.Message):
     RATIO_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether it is used. Default: true where `captions` or class words are given."""
+    """Whether it is used. Default: true where `captions` are given, or class words without class images of the concept."""
     weight: _builtins.float
     """Weight of this part of the loss. 0 to 100. Default: 1."""
     ratio: _builtins.float
@@ -2557,7 +2557,7 @@ class PreviewSpec(_message.Message):
     """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598); 1 means none. 1 to 30. Default: from the preset."""
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewPrompt]:
-        """What to draw; at most 64. Default: none but two made from the concept."""
+        """What to draw; at most 64. Default: none but two made from the concept, and one of each further concept."""
 
     def __init__(
         self,
