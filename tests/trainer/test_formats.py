@@ -267,3 +267,14 @@ def test_what_a_finished_job_leaves(finished: Job) -> None:
     assert (finished.progress.phase, finished.progress.step, finished.progress.steps) == (v1.PHASE_ENDED, 6, 6)
     assert [step for chunk in finished.metric_chunks() for step in chunk] == [1, 2, 3, 4, 5, 6]
     assert finished.checkpoints() == ["000-0000002", "000-0000004"]
+
+
+def test_what_was_found_in_the_data_is_stored_before_training_and_stands_in_the_report(finished: Job) -> None:
+    folder = finished.run_folder / "data-report"
+    found = json.loads((folder / "report.json").read_text())
+    assert [one["code"] for one in found["suggestions"]][-1] == "FEW_PICTURES"
+    assert [one["path"] for one in found["pictures"]] == ["0.png", "1.png", "2.png", "3.png"]
+    assert found["not_judged"].startswith("The base model was not asked about the pictures: it would take over 10%")
+    assert (folder / "report.txt").read_text().startswith("datasets/zzzzzzzzz0000000: 4 pictures")
+    assert (folder / "report.html").stat().st_mtime_ns < finished.file("adapter.safetensors").stat().st_mtime_ns
+    assert "add: only 4 different pictures." in finished.file("report.html").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Looks:
     contrast: float
     bars: tuple[float, float, float, float]
     sketch: Sketch
-    edges: NDArray[np.float32]
+    edges: NDArray[np.floating[Any]]
     """`marks.edges_near_border`."""
     thumbnail: bytes
     """WebP, of the whole picture as it is resized."""
@@ -88,7 +89,7 @@ def _measured(example: Example, decoder: Decoder) -> Value:
     }
 
 
-def _tensor(values: NDArray[np.generic]) -> torch.Tensor:
+def _tensor(values: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 

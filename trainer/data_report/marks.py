@@ -7,6 +7,7 @@ What differs from picture to picture has edges in all directions, so that their 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def edges_near_border(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return gradient
 
 
-def carriers(edges: Sequence[NDArray[np.floating]]) -> list[int]:
+def carriers(edges: Sequence[NDArray[np.floating[Any]]]) -> list[int]:
     """The pictures that carry a common mark, by their place in `edges`, (2, SIDE, SIDE) each; none where there is no mark."""
     if len(edges) < LEAST_PICTURES:
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from trainer.data_report.looking import look_at
 from trainer.data_report.report import Captions, DataReport, data_report
 from trainer.data_report.table import as_table
 from trainer.errors import UserError
-from trainer.tools.printing import say
+from trainer.tools.printing import printable
 
 _UNLIMITED = 10**9
 """Passes through the UNet: here it was asked for."""
@@ -63,7 +64,7 @@ def dataset_report(
 
         reading = read_dataset(files, fetch, Path(work) / "data", subsets, rules, decoder, _quiet)
         for warning in reading.warnings:
-            say(f"Note: {warning}")
+            print(printable(f"Note: {warning}"), file=sys.stderr)
         cache = Cache(open_store((Path(work) / "cache").as_uri() + "/"))
         name = folder.resolve().name
         if base is None:
