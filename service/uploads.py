@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from loramill import v1
+from loramill.inputs.names import problem_of_path
 from service.caller import Caller
 from service.datasets import Datasets, dataset_id
 from service.errors import InvalidRequest, Violation, invalid
 from service.streaming import Announced, stream, violations_of_content
 
-_LONGEST_PATH = 1000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 
 def violations_of_file(file: v1.DatasetFile, announced: Announced, size_limit: int) -> list[Violation]:
     """Everything that is wrong with a file's header. Pure."""
     path, found = announced.path, []
-    if problem := _problem_of_path(file.path):
+    if problem := problem_of_path(file.path):
         text = f"{path}.path is {file.path[:80]!r}, which {problem}; write it like 10_cat/001.png."
         found.append(Violation(f"{path}.path", text, "INVALID_PATH"))
     return found + violations_of_content(announced, 0, size_limit)
-
-
-def _problem_of_path(path: str) -> str | None:
-    if not path:
-        return "is empty"
-    if len(path.encode(errors="replace")) > _LONGEST_PATH:
-        return f"is longer than {_LONGEST_PATH} bytes"
-    if _CONTROL.search(path):
-        return "has control characters"
-    if "\\" in path:
-        return "has a backslash, but parts are separated by '/'"
-    if path.startswith("/"):
-        return "begins with '/', but must be relative"
-    if any(part in ("", ".", "..") for part in path.split("/")):
-        return "has an empty part, '.' or '..'"
-    return None
 
 
 @dataclass(frozen=True)

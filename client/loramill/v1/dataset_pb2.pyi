@@ -314,7 +314,7 @@ class DatasetFile(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Relative path with `/` between parts, such as `10_cat/001.png`; at most 1000 bytes; no empty part, `.` or `..`,
-    no control characters. It is a label and never becomes a path on a disk.
+    no control or invisible characters. It is a label and never becomes a path on a disk.
     """
     sha256: _builtins.str
     """SHA-256 of the content, in hexadecimal."""
