@@ -58,6 +58,7 @@ class Words:
             self._key(encoder, caption): (encoder, caption)
             for encoder in self._base.text_encoders
             for caption in sorted(prior if encoder.name in self._trained else prior | set(captions))
+            if not self._has(encoder, caption)
         }
         done, missing = 0, []
         for key, value in self._cache.get_all(wanted):
@@ -93,11 +94,14 @@ class Words:
 
     def _frozen(self, encoder: TextEncoder, caption: str) -> dict[str, Tensor]:
         what = encoder.name, caption
-        if what not in self._on_disk and what not in self._on_device:
+        if not self._has(encoder, caption):
             self._keep(encoder, caption, self._encoded(encoder, caption))
         if what in self._on_device:
             return self._on_device[what]
         return {name: tensor.to(self._base.device) for name, tensor in self._on_disk[what].items()}
+
+    def _has(self, encoder: TextEncoder, caption: str) -> bool:
+        return (encoder.name, caption) in self._on_device or (encoder.name, caption) in self._on_disk
 
     def _keep(self, encoder: TextEncoder, caption: str, value: Mapping[str, Tensor]) -> None:
         size = sum(tensor.nbytes for tensor in value.values())
