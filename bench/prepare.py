@@ -42,7 +42,7 @@ SAMPLE = 2
 
 @dataclass
 class Clock:
-    """Seconds by phase: on the wall, and of the processor in this process and the decoding child, which neighbours change less."""
+    """Seconds by phase: on the wall, and of the processor (here and in the decoding child), which neighbours change less."""
 
     decoder: Decoder
     seconds: dict[str, tuple[float, float]] = field(default_factory=dict)
