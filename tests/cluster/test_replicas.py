@@ -18,6 +18,7 @@ from loramill import v1
 from loramill.client import Client
 from loramill.errors import ClientError
 from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
+from service.indexes import all_active_jobs
 from service.keys import TenantKeys
 from tests.cluster.aftermath import Witness, census
 from tests.cluster.disturbances import signal_container
@@ -171,6 +172,10 @@ class Crowd:
         with ThreadPoolExecutor(2 * JOBS_OF_EACH_TENANT) as threads:
             self.jobs = list(threads.map(create, range(2 * JOBS_OF_EACH_TENANT)))
 
+    @property
+    def ids(self) -> set[str]:
+        return {name.removeprefix("trainingJobs/") for _, name in self.jobs}
+
     def of(self, state: v1.TrainingJobState.ValueType) -> list[str]:
         """Those that the service knows to be in a state, oldest first."""
         mine = {name for _, name in self.jobs}
@@ -205,8 +210,11 @@ def test_places_are_given_in_order_also_when_the_replica_dies_that_gives_them(
     installed: Installed, crowd: Crowd
 ) -> None:
     places = installed.operator_file["jobs_at_once"]
+    others = [f"{tenant}/{job}" for tenant, job in all_active_jobs(installed.store) if job not in crowd.ids]
     launched = eventually(
-        "all places to be taken", lambda: len(found := crowd.of(LAUNCHED)) == places and found, PATIENCE
+        f"all {places} places to be taken by the crowd, beside {others}",
+        lambda: len(found := _launched(crowd, places)) == places and found,
+        PATIENCE,
     )
 
     def place_is_given_on(name: str) -> None:
@@ -226,5 +234,5 @@ def test_places_are_given_in_order_also_when_the_replica_dies_that_gives_them(
 
 def _launched(crowd: Crowd, places: int) -> list[str]:
     launched = crowd.of(LAUNCHED)
-    assert len(launched) <= places
+    assert len(launched) <= places, f"more than {places} hold places: {launched}"
     return launched
