@@ -199,6 +199,17 @@ def test_trainers_reach_names_and_the_store_alone_and_are_reached_by_prometheus_
     assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
 
 
+def test_imports_alone_go_out_to_their_hub_where_there_are_any() -> None:
+    image = "registry.example.com/loramill-service@sha256:" + "0" * 64
+    values = changed(values_of("air-gapped"), operator__imports={"image": image})
+    assert "0.0.0.0/0" not in str(policy(values, "importers")["egress"])
+    values = changed(values, operator__imports__hub={"endpoint": "http://hub.example.com:8080"})
+    egress = policy(values, "importers")["egress"]
+    assert {443, 8080} <= ports_of(egress)
+    assert "0.0.0.0/0" not in str(policy(values, "trainers")["egress"])
+    assert not any(each["metadata"]["name"].endswith("importers") for each in rendered(values_of("air-gapped")))
+
+
 def test_callers_can_be_restricted_and_helm_test_still_gets_in() -> None:
     (callers, test, *_) = policy(values_of("production"), "service")["ingress"]
     assert len(callers["from"]) == 2
