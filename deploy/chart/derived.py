@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from deploy.chart.dashboards import DASHBOARDS, grafana_json
 from deploy.chart.defaults import values_yaml
 from deploy.chart.reference import values_page
 from deploy.chart.schema import values_schema
@@ -20,4 +21,5 @@ def derived() -> dict[Path, str]:
         CHART / "values.yaml": defaults,
         CHART / "values.schema.json": json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n",
         ROOT / "docs" / "helm-values.md": values_page(defaults),
+        **{CHART / "dashboards" / f"{each.name}.json": grafana_json(each) for each in DASHBOARDS},
     }
