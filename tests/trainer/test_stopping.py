@@ -14,7 +14,7 @@ from store import open_store
 from store.records import put_record
 from tests.trainer.jobs import Job, Jobs
 from trainer import checkpoint, preparation, record, run
-from trainer.metrics import TrainerMetrics
+from trainer.metrics import WORKS, TrainerMetrics
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -67,6 +67,14 @@ def test_a_cancelled_job_keeps_a_partial_adapter(jobs: Jobs, monkeypatch: pytest
     assert (sample("steps_total"), sample("images_total")) == (3, 6)
     assert sample("step_seconds_count") == 3
     assert sample("step_seconds_sum") == pytest.approx(job.end.trained_seconds, rel=0.2)
+    assert (sample("step"), sample("target_steps")) == (3, job.progress.steps)
+    assert sample("checkpoint_stall_seconds_count") == 1
+    work = {
+        kind: registries[0].registry.get_sample_value("loramill_training_work_seconds_total", {"work": kind})
+        for kind in WORKS
+    }
+    assert all(work[kind] for kind in ("data", "network", "update", "device", "checkpoint")), work
+    assert work["save"] == 0
 
 
 @pytest.mark.parametrize(("cancelled", "exit_code"), [(False, v1.EXIT_CODE_PREEMPTED), (True, v1.EXIT_CODE_CANCELLED)])
