@@ -6,7 +6,7 @@ What differs from picture to picture has edges in all directions, so that their 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,8 @@ _EDGE = 0.03
 _LEAST_EDGES = 6
 _MOST_AT_ONCE = 512
 """Pictures that the median is taken of: more cost memory and change nothing."""
+_ALIKE = 0.8
+"""Cosine of the angle between the edges of two halves of the pictures from which they are the same."""
 _CARRIES = 0.4
 """Correlation with the mark from which a picture carries it."""
 
@@ -43,17 +45,32 @@ def edges_near_border(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return gradient
 
 
-def carriers(edges: Sequence[NDArray[np.floating[Any]]]) -> list[int]:
-    """The pictures that carry a common mark, by their place in `edges`, (2, SIDE, SIDE) each; none where there is no mark."""
-    if len(edges) < LEAST_PICTURES:
+def carriers(edges: Sequence[NDArray[np.floating[Any]]], copies: Collection[int] = ()) -> list[int]:
+    """The pictures that carry a common mark, by their place in `edges`, (2, SIDE, SIDE) each; none where there is no mark.
+
+    `copies` are places of pictures that are nearly the same as others: what they share with those is no mark.
+    """
+    different = [place for place in range(len(edges)) if place not in copies]
+    if len(different) < LEAST_PICTURES:
         return []
-    mark = np.median(np.stack([edges[place] for place in evenly(len(edges), min(len(edges), _MOST_AT_ONCE))]), axis=0)
-    strong = np.hypot(*mark) > _EDGE
+    # What chance has put into one half of the pictures is not in the other.
+    one, other = (_median(edges, half) for half in (different[::2], different[1::2]))
+    strengths = np.hypot(*one), np.hypot(*other)
+    along = (one * other).sum(0) > _ALIKE * strengths[0] * strengths[1]
+    strong = along & (np.minimum(*strengths) > _EDGE)
     if strong.sum() < _LEAST_EDGES:
         return []
-    shape = mark[:, strong].ravel()
-    parts = np.stack([one[:, strong].ravel().astype(np.float32) for one in edges])
+    shape = ((one + other) / 2)[:, strong].ravel()
+    parts = np.stack([each[:, strong].ravel().astype(np.float32) for each in edges])
     likeness = parts @ shape / (np.linalg.norm(parts, axis=1) * np.linalg.norm(shape) + 1e-9)
     found = [int(place) for place in np.flatnonzero(likeness > _CARRIES)]
     # A median is what the majority has: if that carries nothing, the few that look like it do so by chance.
     return found if 2 * len(found) > len(edges) else []
+
+
+def _median(edges: Sequence[NDArray[np.floating[Any]]], places: Sequence[int]) -> NDArray[np.float32]:
+    chosen = evenly(len(places), min(len(places), _MOST_AT_ONCE))
+    median: NDArray[np.float32] = np.median(
+        np.stack([edges[places[place]] for place in chosen]).astype(np.float32), axis=0
+    )
+    return median

@@ -51,6 +51,7 @@ def data_report(
     captions: Captions,
 ) -> DataReport:
     """Of what can be said without a base model."""
+    groups = near_duplicates([look.sketch for look in looks])
     facts = DataFacts(
         name=name,
         resolution=rules.resolution,
@@ -64,8 +65,8 @@ def data_report(
             captions.counted,
             captions.token_limit,
         ),
-        near_duplicates=near_duplicates([look.sketch for look in looks]),
-        marked=carriers([look.edges for look in looks]),
+        near_duplicates=groups,
+        marked=carriers([look.edges for look in looks], {place for group in groups for place in group[1:]}),
     )
     return DataReport(facts, suggestions(facts), [look.thumbnail for look in looks])
 
