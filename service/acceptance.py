@@ -64,6 +64,7 @@ class Acceptance:
         resolved = presets.resolve(
             spec, base, secrets.randbelow(2**63), initial, LOCAL if chosen is None else chosen.name
         )
+        suggestions.credit(resolved, request.spec)
         return v1.CreateRecord(
             job_id=keys.new_id(now),
             sent_spec_sha256=_digest(request.spec),

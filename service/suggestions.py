@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import Message
+
 from loramill import v1
 
 
@@ -26,6 +28,19 @@ def with_suggestions(spec: v1.TrainingSpec, dataset: v1.Dataset | None) -> v1.Tr
     if _names_no_concept(spec):
         _add_concepts(filled, suggested)
     return filled
+
+
+def credit(resolved: v1.TrainingSpec, sent: v1.TrainingSpec) -> None:
+    """Says in the resolved spec's `sources` which of the given fields were not sent, but come from the dataset."""
+    for source in resolved.sources:
+        if source.source == "given" and not _is_set(sent, source.field):
+            source.source = "dataset"
+
+
+def _is_set(message: Message, path: str) -> bool:
+    head, _, rest = path.partition(".")
+    found = next((value for field, value in message.ListFields() if field.name == head), None)
+    return found is not None and (not rest or _is_set(found, rest))
 
 
 def warnings(spec: v1.TrainingSpec, dataset: v1.Dataset) -> list[str]:
@@ -66,4 +81,4 @@ def _add_concepts(spec: v1.TrainingSpec, suggested: v1.SuggestedSpec) -> None:
 
 
 def _row(subset: v1.SubsetSpec) -> str:
-    return f"{subset.path_prefix!r} with {max(1, subset.repeats)} repeats"
+    return f"{subset.path_prefix!r} with {subset.repeats} repeats" if subset.repeats > 1 else repr(subset.path_prefix)

@@ -93,6 +93,9 @@ def _optimizer(draft: Draft) -> None:
         draft.told(key, "unsupported", f"{error}.")
         return
     draft.set("optimization.optimizer", chosen, key)
+    if chosen == "prodigy" and draft.spec.adapter.HasField("lora_plus_ratio"):
+        draft.spec.adapter.ClearField("lora_plus_ratio")
+        draft.told("network_args", "unsupported", "loraplus_lr_ratio: Prodigy finds a rate for each part itself.")
     arguments = pairs(draft.values["optimizer_args"]) if draft.given("optimizer_args") else {}
     lost = [f"{name}={value}" for name, value in arguments.items() if not _argument(draft, name, value)]
     if lost:

@@ -1336,7 +1336,9 @@ class FieldSource(_message.Message):
     field: _builtins.str
     """Its path, such as `adapter.rank`; a repeated field counts as one."""
     source: _builtins.str
-    """`given`, `preset sd15/lora/style (…)` with the source of that preset in brackets, or `default`."""
+    """`given`, `dataset` for what the dataset suggests, `preset sd15/lora/style (…)` with the source of that preset in brackets, or
+    `default`.
+    """
     def __init__(
         self,
         *,

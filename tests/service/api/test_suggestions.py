@@ -92,6 +92,9 @@ async def test_a_job_has_the_datasets_subsets_and_tag(api: Api) -> None:
     job = await api.training.CreateTrainingJob(create(spec))
     assert (job.spec.dataset.subsets[0].repeats, job.spec.concept.activation_tag) == (10, "sks")
     assert any("10_sks dog/' with 10 repeats" in warning for warning in job.warnings)
+    sources = {source.field: source.source for source in job.spec.sources}
+    assert (sources["dataset.subsets"], sources["concept.activation_tag"]) == ("dataset", "dataset")
+    assert sources["base_model"] == "given"
 
 
 @pytest.mark.asyncio(loop_scope="module")
