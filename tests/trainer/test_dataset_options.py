@@ -20,6 +20,7 @@ from trainer.loop import Training, caption_variant, captions_of, training_batch
 
 CHANGE: dict[str, object] = {
     "dataset": {
+        "buckets": False,
         "crop": "CROP_RANDOM",
         "crop_variants": 3,
         "masks": "MASK_SOURCE_FILE",
@@ -42,7 +43,7 @@ CHANGE: dict[str, object] = {
 
 def files() -> dict[str, bytes]:
     star, mask = corpus.noise(150, 64, 1), Image.new("L", (75, 32))
-    mask.paste(255, (20, 0, 55, 32))
+    mask.paste(255, (25, 0, 50, 32))
     return {
         "stars/0.png": corpus.encoded(star),
         "stars/0.mask.png": corpus.encoded(mask),

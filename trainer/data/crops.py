@@ -58,7 +58,8 @@ def detail_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     edges = np.hypot(*np.gradient(np.pad(light, 1, mode="edge")))[1:-1, 1:-1]
     height, width = light.shape
     y, x = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
-    return edges * _entropy(light) * (1 - _MIDDLE * np.maximum(np.abs(x), np.abs(y)))
+    detail: NDArray[np.float64] = edges * _entropy(light) * (1 - _MIDDLE * np.maximum(np.abs(x), np.abs(y)))
+    return detail
 
 
 def _entropy(light: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,7 +82,8 @@ def _best_offset(profile: NDArray[np.float64], length: int, window: int) -> int:
     scale = len(profile) / length
 
     def until(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.interp(pixels * scale, np.arange(len(edges)), edges)
+        inside: NDArray[np.float64] = np.interp(pixels * scale, np.arange(len(edges)), edges)
+        return inside
 
     held = until((offsets + window).astype(np.float64)) - until(offsets.astype(np.float64))
     middle = (length - window) / 2

@@ -178,6 +178,26 @@ def dataset_report(
 
 
 @app.command()
+def caption_dataset(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Pictures; those with a .txt caption are left alone.")
+    ],
+    model: Annotated[
+        Path, typer.Option(help="Folder of a model as transformers saves it, such as BLIP, Florence-2 or a tagger.")
+    ],
+    prompt: Annotated[
+        str, typer.Option(help="What it goes on from, such as 'a photo of', or its task, such as '<CAPTION>'.")
+    ] = "",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="How sure a tagger must be of a tag, 0 to 1.")] = 0.35,
+    device: Annotated[str, typer.Option(help="Such as cuda.")] = "cpu",
+) -> None:
+    """Write a caption file beside each picture that has none, by a model, to be looked through by people."""
+    from trainer.tools.caption_dataset import caption_dataset as tool
+
+    tool(folder, model, prompt, threshold, device)
+
+
+@app.command()
 def prove_adapters() -> None:
     """Prove that each type of adapter trains, merges and reads back as the same."""
     from trainer.tools.prove import prove_adapters as tool

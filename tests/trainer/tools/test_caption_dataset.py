@@ -1,0 +1,143 @@
+"""Pictures without captions get them from a model, for people to look through."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessorPil,
+    BlipProcessor,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+)
+
+from tests.trainer.data import corpus
+from trainer.tools.app import run_tool
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "a", "red", "cat", "dog", "on", "mat", "##s"]
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BLIP of random weights, as real to transformers as the large ones."""
+    folder = tmp_path_factory.mktemp("blip")
+    (folder / "vocab.txt").write_text("\n".join(WORDS))
+    torch.manual_seed(0)
+    text = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    text |= {"num_attention_heads": 2, "encoder_hidden_size": 16, "bos_token_id": 5, "eos_token_id": 3}
+    text |= {"pad_token_id": 0, "sep_token_id": 3, "max_position_embeddings": 96}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 32, "patch_size": 16}
+    BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    images = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    BlipProcessor(images, BertTokenizer(str(folder / "vocab.txt"), bos_token="[DEC]")).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tagger")
+    torch.manual_seed(0)
+    names = {0: "long_hair", 1: "outdoors", 2: "cat"}
+    model = ViTForImageClassification(
+        ViTConfig(
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=32,
+            patch_size=16,
+            id2label=names,
+            label2id={name: place for place, name in names.items()},
+        )
+    )
+    torch.nn.init.zeros_(model.classifier.weight)
+    model.classifier.bias.data = torch.tensor([1.0, -3.0, 2.0])
+    model.save_pretrained(folder)
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "cats").mkdir(parents=True)
+    (folder / "cats/1.png").write_bytes(corpus.png(90, 60, seed=1))
+    (folder / "2.jpg").write_bytes(corpus.rotated(6))
+    (folder / "3.png").write_bytes(corpus.png(seed=3))
+    (folder / "3.txt").write_text("my own words")
+    (folder / "3.mask.png").write_bytes(corpus.png(seed=4))
+    return folder
+
+
+def captions(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*.txt"))}
+
+
+def test_a_writer_captions_what_has_no_caption(pictures: Path, blip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["caption-dataset", str(pictures), "--model", str(blip), "--prompt", "a red"]
+    assert run_tool(command) == 0
+    written = captions(pictures)
+    assert set(written) == {"2.txt", "3.txt", "cats/1.txt"}
+    assert written["3.txt"] == "my own words"
+    assert all(text.startswith("a red") and text.count("\n") == 1 for name, text in written.items() if name != "3.txt")
+    assert "2 of 2 pictures without a caption have one now." in capsys.readouterr().out
+
+    # Again, everything is there; and from the beginning the same is written.
+    assert run_tool(command) == 0
+    assert "nothing was done" in capsys.readouterr().out
+    (pictures / "2.txt").unlink()
+    assert run_tool(command) == 0
+    assert captions(pictures) == written
+
+
+def test_a_tagger_names_what_it_is_sure_of(pictures: Path, tagger: Path) -> None:
+    assert run_tool(["caption-dataset", str(pictures), "--model", str(tagger), "--threshold", "0.6"]) == 0
+    assert captions(pictures)["cats/1.txt"] == "cat, long hair\n"
+
+
+def test_pictures_that_cannot_be_read_are_named_after_the_others(
+    pictures: Path, tagger: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "bad.png").write_bytes(corpus.truncated_jpeg())
+    (pictures / "worse.jpg").write_bytes(b"")
+    assert run_tool(["caption-dataset", str(pictures), "--model", str(tagger)]) == 64
+    said = capsys.readouterr().err
+    assert "Picture 'bad.png' is truncated" in said
+    assert "Picture 'worse.jpg' is empty" in said
+    assert (pictures / "2.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "weights", "said"),
+    [
+        (None, "model.safetensors", "has no config.json"),
+        ({"architectures": ["BlipForConditionalGeneration"]}, "pytorch_model.bin", "has no weights in safetensors"),
+        ({"architectures": ["X"], "auto_map": {"AutoModel": "x.X"}}, "model.safetensors", "code of its own"),
+        ({"architectures": ["BertModel"]}, "model.safetensors", "holds BertModel, which does not caption pictures"),
+        ({"architectures": ["BlipForConditionalGeneration"]}, "model.safetensors", "cannot be loaded"),
+    ],
+)
+def test_models_that_cannot_be_used_are_named(
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    config: dict[str, object] | None,
+    weights: str,
+    said: str,
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / weights).write_bytes(b"no weights")
+    if config is not None:
+        (model / "config.json").write_text(json.dumps(config))
+    assert run_tool(["caption-dataset", str(pictures), "--model", str(model)]) == 64
+    assert said in capsys.readouterr().err
+    assert set(captions(pictures)) == {"3.txt"}
