@@ -33,8 +33,11 @@ class Limits:
     """Times the median error from which the VAE is said not to keep a picture."""
     reconstruction_least: float = 0.04
     """Errors below this are not seen, however unusual: about 28 dB."""
-    wrong_words: float = -0.5
-    """`words_gain` below which a part of a caption is probably wrong: the base model errs half as much again with it."""
+    wrong_words: float = -0.2
+    """`words_gain` below which a part of a caption is probably wrong: the base model errs a fifth more with it."""
+    speaks_of_these: float = 0.1
+    """Median `caption_gain` from which the base model knows what the captions speak of. Of what it does not know every word may
+    mislead it, so that nothing follows."""
 
 
 LIMITS = Limits()

@@ -49,6 +49,10 @@ def _count(number: int, one: str, many: str) -> str:
     return f"1 {one}" if number == 1 else f"{number} {many}"
 
 
+def _named(subset: str) -> str:
+    return f"“{subset}”" if subset else "(all other files)"
+
+
 def _worst(
     facts: DataFacts, is_bad: Callable[[PictureFacts], bool], badness: Callable[[PictureFacts], float]
 ) -> list[int]:
@@ -57,6 +61,10 @@ def _worst(
 
 
 def _wrong_captions(facts: DataFacts, limits: Limits) -> Iterator[Suggestion]:
+    gains = [picture.caption_gain for picture in facts.pictures if picture.caption_gain is not None]
+    if not gains or float(np.median(gains)) < limits.speaks_of_these:
+        return
+
     def harm(picture: PictureFacts) -> float:
         return -(picture.words_gain or 0.0)
 
@@ -260,8 +268,8 @@ def _unequal_subsets(facts: DataFacts, limits: Limits) -> Iterator[Suggestion]:
         yield Suggestion(
             code="SUBSET_RARELY_VISITED",
             action=Action.ADD,
-            title=f"subset “{facts.subsets[least].name}” is hardly seen",
-            reason=f"An epoch visits it {visits[least]} times, and “{facts.subsets[most].name}” {visits[most]} times. Add "
+            title=f"subset {_named(facts.subsets[least].name)} is hardly seen",
+            reason=f"An epoch visits it {visits[least]} times, and {_named(facts.subsets[most].name)} {visits[most]} times. Add "
             "pictures to it, or raise its repeats.",
         )
 

@@ -47,7 +47,7 @@ def report_of(folder: Path, capsys: pytest.CaptureFixture[str], base: BaseChoice
 def test_a_spoilt_dataset_is_told_picture_by_picture(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = report_of(spoilt, capsys)
     by_code = {one["code"]: one for one in found["suggestions"]}
-    assert set(by_code) == {"NEAR_DUPLICATES", "BLURRED", "TOO_SMALL"}
+    assert set(by_code) == {"NEAR_DUPLICATES", "BLURRED", "TOO_SMALL", "SUBSET_RARELY_VISITED"}
     assert sorted(by_code["NEAR_DUPLICATES"]["pictures"]) == ["10_cat/2.png", "10_cat/again.jpg"]
     assert by_code["BLURRED"]["pictures"] == ["soft.png"]
     assert by_code["TOO_SMALL"]["pictures"] == ["long.png"]
@@ -71,7 +71,7 @@ def test_the_page_needs_nothing_and_does_what_no_caption_says(spoilt: Path, caps
 def test_the_table_is_for_people(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset_report(spoilt, RULES, "", None, None, as_json_=False)
     out = capsys.readouterr().out
-    assert out.startswith("pictures: 9 pictures, 3 suggestions.\n")
+    assert out.startswith("pictures: 9 pictures, 4 suggestions.\n")
     assert "drop: 1 picture looks blurred\n" in out
     assert "  'soft.png'\n" in out
 
@@ -95,18 +95,18 @@ def test_subsets_are_folders() -> None:
 def test_the_base_names_the_word_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(3)
     folder = tmp_path / "pictures"
-    for number in range(4):
+    for number in range(3):
         scene = draw.random_scene(rng, ("star", "circle", "cross"), striped=0)
         put(folder, f"{number}.png", draw.draw(scene), draw.caption(scene))
     scene = draw.Scene(shape="star", color="yellow", background="night")
-    put(folder, "wrong.png", draw.draw(scene), "a green star on a night background")
+    put(folder, "wrong.png", draw.draw(scene), "a yellow star on a sand background")
     rules = PictureRules(resolution=64, bucket_step=8)
     dataset_report(folder, rules, "lumi", BaseChoice(folder=BASE, family="sd15"), None, as_json_=True)
     found = json.loads(capsys.readouterr().out)
     wrong = [one["pictures"] for one in found["suggestions"] if one["code"] == "CAPTION_PROBABLY_WRONG"]
     assert wrong == [["wrong.png"]]
     by_path = {one["path"]: one for one in found["pictures"]}
-    assert by_path["wrong.png"]["worst_words"] == "green"
+    assert by_path["wrong.png"]["worst_words"] == "sand"
     assert all(0 < one["reconstruction_error"] < 0.1 for one in found["pictures"])
     assert by_path["0.png"]["tokens"] > 4
 

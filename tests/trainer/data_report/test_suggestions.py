@@ -19,7 +19,8 @@ TAGGED = [picture(number, caption=f"cat, {number}, {number + 1}") for number in 
     ("found", "code", "action", "pictures"),
     [
         (with_one(words_gain=-2.0, worst_words="dog"), "CAPTION_PROBABLY_WRONG", Action.CAPTION, [9]),
-        (with_one(words_gain=-0.4, caption_gain=-2.0), None, None, []),
+        (with_one(words_gain=-0.1, caption_gain=-2.0), None, None, []),
+        (facts(*(picture(n, words_gain=-2.0, caption_gain=-0.5) for n in range(10))), None, None, []),
         (with_one(caption=""), "CAPTION_EMPTY", Action.CAPTION, [9]),
         (facts(tokens=[76, *[12] * 9]), "CAPTION_TOO_LONG", Action.CAPTION, [0]),
         (facts(tokens=[75, *[12] * 9]), None, None, []),
