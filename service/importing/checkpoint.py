@@ -93,6 +93,8 @@ def examine_vae(path: Path, header: Header, family: FamilyConfigs) -> tuple[Piec
         network = Network("", tuple(Weight(weight.target, weight.target, weight.shape) for weight in network.weights))
     elif not header.has(network.prefix):
         network = Network("", network.weights)
+    if not any(network.prefix + weight.source in header.tensors for weight in network.weights):
+        raise unsuitable(["The VAE's file holds no VAE; name a file with one, or a folder in the diffusers layout."])
     problems = _problems("vae", network, header, family)
     if problems:
         raise unsuitable(problems)

@@ -169,7 +169,7 @@ def test_another_vae_takes_the_place_of_its_own(imports: BaseImports, tmp_path: 
         arrays = stored(imports, "vae", f"it-{number}")
         assert arrays.keys() == other.keys()
         assert all(np.array_equal(arrays[name], other[name]) for name in other)
-    assert "import a whole checkpoint" in refused(imports, whole, bare)
+    assert "The VAE's file holds no VAE" in refused(imports, whole, bare)
 
 
 REFUSED: dict[str, tuple[Callable[[Arrays], Any], str]] = {
