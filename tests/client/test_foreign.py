@@ -128,6 +128,29 @@ def test_what_asks_for_nothing_is_no_loss() -> None:
     assert not {outcome.verdict for outcome in draft.outcomes} & {"unsupported", "unknown"}
 
 
+def test_true_is_not_one() -> None:
+    draft = imported(
+        "a.json",
+        '{"training_method": "LORA", "optimizer": {"cautious": true, "factored": true, "split_groups": false}}',
+    )
+    assert verdicts(draft, "optimizer.cautious") == {"unsupported"}
+    assert verdicts(draft, "optimizer.factored") == {"off"}
+    assert verdicts(draft, "optimizer.split_groups") == {"unsupported"}
+
+
+def test_triggers_of_datasets_are_concepts() -> None:
+    text = "config: {process: [{trigger_word: ann, datasets: [{folder_path: a}, {folder_path: b, trigger_word: bob}]}]}"
+    draft = imported("a.yaml", text)
+    assert (at(draft, "concept.activation_tag"), at(draft, "concepts[0].activation_tag")) == ("ann", "bob")
+    assert (at(draft, "dataset.subsets[0].concept"), at(draft, "dataset.subsets[1].concept")) == (None, "bob")
+
+
+def test_what_only_the_user_can_name_is_left_to_them() -> None:
+    draft = kohya("--network_weights old.safetensors --train_data_dir img")
+    assert verdicts(draft, "network_weights") == verdicts(draft, "train_data_dir") == {"left"}
+    assert "upload the file" in spec_file(draft, "run.sh")
+
+
 @pytest.mark.parametrize(
     ("example", "path", "expected"),
     [

@@ -10,7 +10,7 @@ from typing import Any
 from loramill.foreign.ai_toolkit_combined import combine
 from loramill.foreign.draft import Program
 from loramill.foreign.kohya_dataset import crop, half, masks
-from loramill.foreign.rows import Row, Unlike, combined, mapped, needless, unsupported
+from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported, unsupported_unless
 from loramill.foreign.values import not_none, output_name, precision, truth
 
 _SUBSET = "dataset.subsets[]"
@@ -58,8 +58,8 @@ _NETWORK: tuple[Row, ...] = (
         "network.network_kwargs.network_type",
     ),
     *unsupported("LoRM is not trained", "network.lorm"),
-    *unsupported("a model has one stage", "network.split_multistage_loras", "network.normalize", "network.old_lokr_format",
-                  off=(True,)),
+    *needless("a model has one stage", "network.split_multistage_loras", "network.old_lokr_format"),
+    *unsupported("weights are not normalised", "network.normalize"),
 )  # fmt: skip
 
 _TRAIN: tuple[Row, ...] = (
@@ -85,6 +85,7 @@ _TRAIN: tuple[Row, ...] = (
     mapped("train.max_grad_norm", "optimization.max_gradient_norm", default=1.0),
     mapped("train.dtype", "optimization.precision", precision, default="fp32"),
     mapped("train.seed", "optimization.seed"),
+    combined("train.ema_config", "optimization.ema_decay", says="empty"),
     combined("train.ema_config.use_ema", "optimization.ema_decay"),
     combined("train.ema_config.ema_decay", "optimization.ema_decay", default=0.999),
     mapped("train.min_snr_gamma", "loss.min_snr_gamma", not_none, default=0),
@@ -111,12 +112,13 @@ _TRAIN: tuple[Row, ...] = (
     *needless("a job begins at its first step, and goes on by itself", "train.start_step"),
     *unsupported("tokens of a tag are trained with concept.pivotal", "train.embedding_lr"),
     *unsupported(
-        "only LoRA-family adapters are trained", "train.adapter_lr", "train.refiner_lr", "train.train_refiner",
+        "only LoRA-family adapters are trained", "train.adapter_lr", "train.refiner_lr",
         "train.train_turbo",
         "train.show_turbo_outputs", "train.adapter_assist_name_or_path", "train.adapter_assist_type",
         "train.match_adapter_assist",
-        "train.match_adapter_chance", off=(True, 1e-6, "t2i"),
+        "train.match_adapter_chance", off=(1e-6, "t2i"),
     ),
+    *needless("there is no refiner to train", "train.train_refiner"),
     *unsupported("merge it afterwards: python -m trainer merge", "train.merge_network_on_save"),
     *unsupported(
         "noise, pictures and predictions are as the base model's own training has them", "train.weight_jitter", "train.free_u",
@@ -149,8 +151,8 @@ _TRAIN: tuple[Row, ...] = (
 )  # fmt: skip
 
 _DATASETS: tuple[Row, ...] = (
-    combined("datasets[].folder_path", f"{_SUBSET}.path_prefix", says="upload the folders together: loramill dataset create"),
-    combined("datasets[].dataset_path", f"{_SUBSET}.path_prefix", says="upload the folders together: loramill dataset create"),
+    left("datasets[].folder_path", f"{_SUBSET}.path_prefix", says="upload the folders together: loramill dataset create"),
+    left("datasets[].dataset_path", f"{_SUBSET}.path_prefix", says="upload the folders together: loramill dataset create"),
     combined("datasets[].resolution", "dataset.resolution", default=512, says="of several the largest"),
     combined("datasets[].default_caption", f"{_CAPTIONS}.text"),
     combined("datasets[].trigger_word", f"{_SUBSET}.concept"),
@@ -196,9 +198,9 @@ _DATASETS: tuple[Row, ...] = (
 )  # fmt: skip
 
 _MODEL: tuple[Row, ...] = (
-    combined("model.name_or_path", "base_model", says="name the imported base: loramill base list"),
+    left("model.name_or_path", "base_model", says="name the imported base: loramill base list"),
     mapped("model.is_v_pred", "loss.prediction_type", _prediction),
-    combined("model.lora_path", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
+    left("model.lora_path", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
     *needless("the family is found in the base's own files", "model.arch", "model.is_v2", "model.is_xl", "model.is_ssd",
                   "model.is_vega",
               "model.experimental_xl"),
@@ -216,7 +218,7 @@ _MODEL: tuple[Row, ...] = (
                  "model.qtype", "model.qtype_te", "model.text_encoder_bits", "model.quantize_kwargs", "model.model_kwargs",
                  "model.split_model_over_gpus", "model.split_model_other_module_param_count_scale", off=("qfloat8", 16, 0.3)),
     *unsupported("nearest are adapter.rules", "model.ignore_if_contains", "model.only_if_contains"),
-    *unsupported("both text encoders are read", "model.use_text_encoder_1", "model.use_text_encoder_2", off=(True,)),
+    *unsupported_unless(True, "both text encoders are read", "model.use_text_encoder_1", "model.use_text_encoder_2"),
 )  # fmt: skip
 
 _REST: tuple[Row, ...] = (
@@ -248,9 +250,10 @@ _REST: tuple[Row, ...] = (
     *needless("the service decides where files lie and on which device a job runs", "training_folder", "device",
                   "sqlite_db_path", "job",
               "type", "meta.name", "meta.version"),
-    *unsupported("only LoRA-family adapters are trained", "adapter", "embedding.trigger", "embedding.tokens",
-                  "embedding.init_words",
-                 "embedding.save_format", "embedding.trigger_class_name", "decorator.num_tokens", "slider", "mod"),
+    *unsupported("only LoRA-family adapters are trained", "adapter", "adapter.*", "slider.*", "decorator.*", "mod.*"),
+    *unsupported("tokens of a tag are trained with concept.pivotal", "embedding", "embedding.*"),
+    *unsupported("previews need no pictures", "sample.samples[].ctrl_img", "sample.samples[].ctrl_idx", "sample.samples[].fps",
+                 "sample.samples[].num_frames", off=(16, 1)),
 )  # fmt: skip
 
 AI_TOOLKIT = Program("ai-toolkit", "ai-toolkit", (*_NETWORK, *_TRAIN, *_DATASETS, *_MODEL, *_REST), combine)

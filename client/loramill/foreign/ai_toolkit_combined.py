@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,7 @@ def _datasets(draft: Draft) -> None:
 def _concept(draft: Draft) -> None:
     if draft.given("trigger_word"):
         draft.set("concept.activation_tag", draft.values["trigger_word"], "trigger_word")
+    _further_concepts(draft)
     if truth(draft.values.get("train.diff_output_preservation", False)):
         words = draft.values.get("train.diff_output_preservation_class", "")
         draft.set("concept.class_words", words, "train.diff_output_preservation_class")
@@ -137,6 +139,20 @@ def _concept(draft: Draft) -> None:
         draft.set("concept.prior_preservation.weight", draft.get(key), key)
     elif draft.given("train.reg_weight"):
         draft.set("concept.prior_preservation.weight", draft.values["train.reg_weight"], "train.reg_weight")
+
+
+def _further_concepts(draft: Draft) -> None:
+    """A dataset's own trigger word is a concept of its own, unless it is the only one."""
+    for key, word in draft.values.items():
+        if not re.fullmatch(r"datasets\[\d+\]\.trigger_word", key) or not word:
+            continue
+        if draft.spec.concept.activation_tag in ("", word):
+            draft.set("concept.activation_tag", word, key)
+            continue
+        if word not in [concept.activation_tag for concept in draft.spec.concepts]:
+            draft.spec.concepts.add(activation_tag=str(word))
+        number = key[len("datasets[") : key.index("]")]
+        draft.set(f"dataset.subsets[{number}].concept", word, key)
 
 
 def _previews(draft: Draft) -> None:

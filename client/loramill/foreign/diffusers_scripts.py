@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from loramill.foreign.draft import Program
-from loramill.foreign.rows import Row, Unlike, combined, mapped, needless, unsupported
+from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported
 from loramill.foreign.schedules import set_schedule
 from loramill.foreign.values import not_none, output_name, precision, truth
 
@@ -36,7 +36,7 @@ def _side(value: Any) -> int:
 
 
 _ROWS: tuple[Row, ...] = (
-    combined("pretrained_model_name_or_path", "base_model", says="name the imported base: loramill base list"),
+    left("pretrained_model_name_or_path", "base_model", says="name the imported base: loramill base list"),
     combined("rank", "adapter.rank", default=4),
     combined("lora_alpha", "adapter.alpha"),
     mapped("lora_dropout", "adapter.dropout", not_none),
@@ -68,15 +68,15 @@ _ROWS: tuple[Row, ...] = (
     mapped("random_flip", "dataset.flip_probability", _flip, default=False),
     mapped("center_crop", "dataset.crop", _crop, default=False, says="false is a random crop there"),
     combined("instance_prompt", "dataset.subsets[0].captions.text"),
-    combined("instance_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
-    combined("train_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
-    combined("dataset_name", "dataset.dataset", says="download it as an imagefolder, and upload that: loramill dataset create"),
+    left("instance_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
+    left("train_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
+    left("dataset_name", "dataset.dataset", says="download it as an imagefolder, and upload that: loramill dataset create"),
     combined("repeats", "dataset.subsets[0].repeats", default=1),
     combined("with_prior_preservation", "concept.prior_preservation.enabled"),
     combined("class_prompt", "concept.class_words"),
     combined("prior_loss_weight", "concept.prior_preservation.weight", default=1.0),
     combined("num_class_images", "concept.prior_preservation.images", default=100),
-    combined("class_data_dir", "dataset.subsets[].class_images", says="put it beside the others as a folder reg/"),
+    left("class_data_dir", "dataset.subsets[].class_images", says="put it beside the others as a folder reg/"),
     combined("validation_prompt", "previews.prompts"),
     combined("output_dir", "outputs.name"),
     mapped("checkpointing_steps", "checkpoints.every_steps", default=500),

@@ -23,7 +23,7 @@ class Outcome:
     key: str
     value: Any
     verdict: str
-    """`mapped`, `default`, `needless`, `off`, `unsupported` or `unknown`."""
+    """`mapped`, `default`, `left`, `needless`, `off`, `unsupported` or `unknown`."""
     says: str
     """Field and value, or why there is none and what comes nearest."""
 

@@ -6,12 +6,13 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
-from loramill.foreign.draft import Draft, Outcome, Program
+from loramill.foreign.draft import Draft, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INDEX = re.compile(r"\[\d+\]")
+_NOTHING = (None, "", "None", False, [])
 
 
 def import_configuration(program: Program, values: Mapping[str, Any]) -> Draft:
@@ -31,10 +32,10 @@ def import_configuration(program: Program, values: Mapping[str, Any]) -> Draft:
             draft.convert(row, key, value)
         elif row.needless:
             draft.told(key, "needless", row.says)
+        elif row.asks_nothing(value):
+            draft.told(key, "off", "asks for nothing")
         else:
-            draft.told(
-                key, "off" if value in row.off else "unsupported", "asks for nothing" if value in row.off else row.says
-            )
+            draft.told(key, "unsupported", row.says)
     program.combine(draft)
     _set_defaults(draft)
     _tell_the_rest(draft)
@@ -76,14 +77,16 @@ def _keys_of(generic: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _tell_the_rest(draft: Draft) -> None:
-    """A combined key that nothing came of."""
+    """Combined keys that no field came of: what only the user can say, and what counts for nothing beside the others."""
     told = {outcome.key for outcome in draft.outcomes}
     for key, value in draft.values.items():
-        if key not in told:
-            row = draft.row(key)
-            draft.outcomes.append(
-                Outcome(key, value, "needless", (row.says if row and row.says else "changes nothing here"))
-            )
+        row = draft.row(key)
+        if key in told or row is None:
+            continue
+        if row.left and value not in _NOTHING:
+            draft.told(key, "left", f"{row.to}: {row.says}")
+        else:
+            draft.told(key, "off", row.says or "counts for nothing beside the other keys")
 
 
 def _nearest(key: str, program: Program) -> str:

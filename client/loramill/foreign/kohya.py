@@ -11,7 +11,7 @@ from typing import Any
 from loramill.foreign.draft import Program
 from loramill.foreign.kohya_combined import combine
 from loramill.foreign.kohya_dataset import crop, half, masks, side
-from loramill.foreign.rows import Row, Unlike, combined, mapped, needless, unsupported
+from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported
 from loramill.foreign.values import not_none, output_name, precision, truth
 
 _SUBSET = "dataset.subsets[0]"
@@ -51,9 +51,9 @@ _DATA: tuple[Row, ...] = (
     mapped("caption_dropout_rate", f"{_CAPTIONS}.caption_dropout", default=0.0),
     mapped("caption_tag_dropout_rate", f"{_CAPTIONS}.tag_dropout", default=0.0),
     mapped("max_token_length", "text.max_tokens", default=75),
-    combined("train_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
-    combined("reg_data_dir", "dataset.subsets[].class_images", says="put it beside the others as a folder reg/"),
-    combined("dataset_config", "dataset.dataset", says="upload it: loramill dataset create FILE.toml"),
+    left("train_data_dir", "dataset.dataset", says="upload it: loramill dataset create"),
+    left("reg_data_dir", "dataset.subsets[].class_images", says="put it beside the others as a folder reg/"),
+    left("dataset_config", "dataset.dataset", says="upload it: loramill dataset create FILE.toml"),
     mapped("prior_loss_weight", "concept.prior_preservation.weight", says="of pictures of the class"),
     *needless("loramill dataset create reads .txt and .caption", "caption_extension", "caption_extention"),
     *needless("sizes of buckets follow from resolution and bucket_step", "min_bucket_reso", "max_bucket_reso"),
@@ -73,8 +73,11 @@ _DATA: tuple[Row, ...] = (
     *unsupported("weights in brackets are not interpreted", "weighted_captions"),
     *unsupported("look at the data report of the job instead", "debug_dataset"),
     *unsupported("pictures are made smaller with one filter", "resize_interpolation"),
-    *unsupported("nearest is validation.share", "validation_split", "validation_seed", "validate_every_n_steps",
-                 "validate_every_n_epochs", "max_validation_steps"),
+    *unsupported("small pictures are taken; leave them out of the dataset", "skip_image_resolution"),
+    mapped("validation_split", "validation.share", not_none),
+    mapped("validate_every_n_steps", "validation.every_steps"),
+    *unsupported("nearest is validation.every_steps", "validate_every_n_epochs", "max_validation_steps"),
+    *needless("drawn by the job's seed", "validation_seed"),
 )  # fmt: skip
 
 _NETWORK: tuple[Row, ...] = (
@@ -83,7 +86,7 @@ _NETWORK: tuple[Row, ...] = (
     combined("network_dim", "adapter.rank", default=4),
     combined("network_alpha", "adapter.alpha", default=1),
     mapped("network_dropout", "adapter.dropout", not_none),
-    combined("network_weights", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
+    left("network_weights", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
     combined("network_train_unet_only", "text_encoder.train"),
     combined("network_train_text_encoder_only", "unet.train"),
     combined("learning_rate", "unet.learning_rate", default=2e-6),
@@ -165,7 +168,7 @@ _LOSS: tuple[Row, ...] = (
 
 _PREVIEWS: tuple[Row, ...] = (
     mapped("sample_every_n_steps", "previews.every_steps", not_none),
-    combined("sample_prompts", "previews.prompts", says="a file of prompts; write them into previews.prompts"),
+    left("sample_prompts", "previews.prompts", says="a file of prompts; write them into previews.prompts"),
     *needless("there are always previews before training", "sample_at_first"),
     *unsupported("nearest is previews.every_steps", "sample_every_n_epochs"),
     *unsupported("previews have one sampler, so that they can be compared", "sample_sampler", off=("ddim",)),
@@ -191,7 +194,7 @@ _OUTPUT: tuple[Row, ...] = (
 )  # fmt: skip
 
 _MACHINE: tuple[Row, ...] = (
-    combined("pretrained_model_name_or_path", "base_model", says="name the imported base: loramill base list"),
+    left("pretrained_model_name_or_path", "base_model", says="name the imported base: loramill base list"),
     *needless("the family is found in the base's own files", "v2", "sdxl"),
     *unsupported("a base is imported with its VAE", "vae"),
     *needless("a VAE that overflows is never run in fp16", "no_half_vae"),

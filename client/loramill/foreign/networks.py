@@ -83,7 +83,7 @@ def set_network_args(draft: Draft, arguments: Mapping[str, str]) -> None:
     targets = _targets(draft, module, chosen, arguments)
     if chosen == "locon" and targets != "all":
         chosen = "lora"
-    draft.set("adapter.type", chosen, "network_module" if "algo" not in arguments else "network_args")
+    draft.set("adapter.type", chosen, "network_module")
     draft.set("adapter.targets", targets, "network_module" if "preset" not in arguments else "network_args")
     _size(draft, module, chosen, targets, arguments)
     for name, path in _FIELDS.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from loramill.foreign.draft import Program
 from loramill.foreign.onetrainer_combined import combine
-from loramill.foreign.rows import Row, Unlike, combined, mapped, needless, unsupported
+from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported, unsupported_unless
 from loramill.foreign.values import not_none, precision, truth
 
 _CAPTIONS = "dataset.subsets[].captions"
@@ -49,13 +49,13 @@ def _masks(value: Any) -> str:
 
 
 _MODEL: tuple[Row, ...] = (
-    combined("base_model_name", "base_model", says="name the imported base: loramill base list"),
-    combined("model_type", "base_model", default="STABLE_DIFFUSION_15"),
+    left("base_model_name", "base_model", says="name the imported base: loramill base list"),
+    combined("model_type", "base_model", default="STABLE_DIFFUSION_15", says="decides which text encoders there are"),
     combined("training_method", "adapter.type", default="LORA"),
     combined("peft_type", "adapter.type", default="LORA"),
     combined("lora_rank", "adapter.rank", default=16),
     combined("lora_alpha", "adapter.alpha", default=1.0),
-    combined("lora_model_name", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
+    left("lora_model_name", "adapter.initial_adapter", says="upload it: loramill adapter upload FILE"),
     combined("layer_filter_preset", "adapter.targets", default="full"),
     combined("layer_filter", "adapter.rules"),
     combined("layer_filter_regex", "adapter.rules"),
@@ -69,8 +69,9 @@ _MODEL: tuple[Row, ...] = (
     combined("lokr_use_tucker", "adapter.tucker"),
     combined("lokr_full_matrix", "adapter.lokr.full_matrix"),
     *needless("how LoKr is computed changes nothing", "lokr_vec_trick"),
-    *unsupported("DoRA is not trained", "lora_decompose", "lora_decompose_norm_epsilon", "lora_decompose_output_axis",
-                 "lokr_weight_decompose", "lokr_dora_on_output", off=(True,)),
+    *unsupported("DoRA is not trained", "lora_decompose", "lora_decompose_output_axis",
+                 "lokr_weight_decompose"),
+    *unsupported_unless(True, "DoRA is not trained", "lora_decompose_norm_epsilon", "lokr_dora_on_output"),
     *unsupported("OFT is not trained", "oft_block_size", "oft_block_share", "oft_coft", "coft_eps", "dora_oft", "oft_scaled",
                  "oft_clipped_norm", "oft_cans", off=(32, 0.95, 0.0001)),
     *needless("adapters are always trained in fp32", "lora_weight_dtype"),
@@ -127,12 +128,10 @@ _TRAINING: tuple[Row, ...] = (
     *unsupported("both text encoders skip as many layers", "text_encoder_2_layer_skip", off=(0,)),
     *unsupported("nearest is text.max_tokens", "text_encoder_sequence_length", "text_encoder_2_sequence_length", off=(77, 512)),
     *unsupported("tokens of a tag are trained with concept.pivotal", "embedding_learning_rate", "preserve_embedding_norm",
-                 "text_encoder.train_embedding", "text_encoder_2.train_embedding", "additional_embeddings",
-                 "bundle_additional_embeddings", "embedding.uuid", "embedding.model_name", "embedding.placeholder",
-                 "embedding.train",
-                 "embedding.stop_training_after", "embedding.stop_training_after_unit", "embedding.token_count",
-                 "embedding.initial_embedding_text", "embedding.is_output_embedding", off=(True, "<embedding>", 1, "*",
-                 "NEVER")),
+                 "additional_embeddings", "additional_embeddings[].*"),
+    *unsupported_unless(True, "tokens of a tag are trained with concept.pivotal", "text_encoder.train_embedding",
+                        "text_encoder_2.train_embedding", "bundle_additional_embeddings"),
+    *needless("of another training method; tokens of a tag are trained with concept.pivotal", "embedding.*"),
 )  # fmt: skip
 
 _LOSS: tuple[Row, ...] = (
@@ -165,10 +164,11 @@ _DATA: tuple[Row, ...] = (
     mapped("resolution", "dataset.resolution", _side, default="512", says="of several the largest"),
     mapped("aspect_ratio_bucketing", "dataset.buckets", truth, default=True),
     mapped("masked_training", "dataset.masks", _masks, default=False, says="NAME-masklabel.png is read as NAME.mask.png"),
-    combined("concept_file_name", "dataset.subsets", says="a file of concepts; put its content into concepts"),
-    combined("concepts[].path", "dataset.subsets[].path_prefix", says="upload the folders together: loramill dataset create"),
-    combined("concepts[].enabled", "dataset.subsets", default=True),
-    combined("concepts[].text.prompt_source", f"{_CAPTIONS}.source", default="sample"),
+    combined("concepts", "dataset.subsets", says="an empty list"),
+    left("concept_file_name", "dataset.subsets", says="a file of concepts; put its content into concepts"),
+    left("concepts[].path", "dataset.subsets[].path_prefix", says="upload the folders together: loramill dataset create"),
+    combined("concepts[].enabled", "dataset.subsets", default=True, says="every subset is on"),
+    combined("concepts[].text.prompt_source", f"{_CAPTIONS}.source", default="sample", says="sample: a file beside it"),
     combined("concepts[].text.prompt_path", f"{_CAPTIONS}.text"),
     mapped("concepts[].balancing", "dataset.subsets[].repeats", _repeats, default=1.0),
     mapped("concepts[].repeats", "dataset.subsets[].repeats", _repeats),
@@ -224,7 +224,8 @@ _REST: tuple[Row, ...] = (
     combined("save_after_unit", "outputs.save_every"),
     combined("sample_after", "previews.every_steps", default=10),
     combined("sample_after_unit", "previews.every_steps", default="MINUTE"),
-    combined("sample_definition_file_name", "previews.prompts", says="a file of prompts; write them into previews.prompts"),
+    combined("samples", "previews.prompts", says="an empty list"),
+    left("sample_definition_file_name", "previews.prompts", says="a file of prompts; write them into previews.prompts"),
     combined("samples[].prompt", "previews.prompts[].prompt"),
     combined("samples[].negative_prompt", "previews.prompts[].negative_prompt"),
     combined("samples[].seed", "previews.prompts[].seed"),
@@ -277,16 +278,20 @@ _OPTIMIZER: tuple[Row, ...] = (
         "maximize", "momentum", "nesterov", "no_prox", "r", "relative_step", "safeguard_warmup", "scale_parameter",
         "use_bias_correction", "warmup_init", "weight_lr_power", "decoupled_decay", "fixed_decay", "weight_decouple", "rectify",
         "degenerated_to_sgd", "k", "xi", "n_sma_threshold", "ams_bound", "adanorm", "adam_debias", "slice_p", "cautious",
-        "weight_decay_by_lr", "prodigy_steps", "use_speed", "split_groups", "split_groups_mean", "factored", "factored_fp32",
-        "use_stableadamw", "use_cautious", "use_grams", "use_adopt", "d_limiter", "use_schedulefree", "use_orthograd",
+        "prodigy_steps", "use_speed",
+        "use_cautious", "use_grams", "use_adopt", "use_orthograd",
         "nnmf_factor", "orthogonal_gradient", "use_atan2", "beta1_warmup", "min_beta1", "kourkoutas_beta", "schedulefree_c",
         "ns_steps", "MuonWithAuxAdam", "muon_hidden_layers", "muon_adam_regex", "muon_adam_lr", "muon_te1_adam_lr",
-        "muon_te2_adam_lr", "muon_adam_config", "rms_rescaling", "normuon_variant", "beta2_normuon", "low_rank_ortho",
+        "muon_te2_adam_lr", "muon_adam_config", "normuon_variant", "beta2_normuon", "low_rank_ortho",
         "ortho_rank", "accelerated_ns", "cautious_wd", "approx_mars", "spectral_normalization", "stochastic_sign",
         "centered_wd",
         "centered_wd_mode", "factored_2nd", "fisher_wd", "orthogonal_sinkhorn", "sinkhorn_iterations", "normed_momentum",
         "nesterov_coef", "snr_cond", "geometric_wd",
-    )), off=(True, 1e-8, "disabled", "full", 0.0)),
+    )), off=(1e-8, "disabled", "full", 0.0)),
+    *unsupported_unless(True, "of an optimizer only weight_decay and betas have fields", *(f"optimizer.{key}" for key in (
+        "weight_decay_by_lr", "split_groups", "split_groups_mean", "factored", "factored_fp32", "use_stableadamw", "d_limiter",
+        "use_schedulefree", "rms_rescaling",
+    ))),
     *needless("of other model types, or of this one without a meaning for adapters", "prior.*", "transformer.*",
               "unconditional_transformer.*", "text_encoder_3.*", "text_encoder_4.*", "text_encoder_3_layer_skip",
               "text_encoder_4_layer_skip", "effnet_encoder.*", "decoder.*", "decoder_text_encoder.*", "decoder_vqgan.*",

@@ -165,6 +165,7 @@ def _loss(draft: Draft) -> None:
     elif weight == "CONSTANT":
         draft.set("loss.min_snr_gamma", 0, "loss_weight_fn")
     elif weight == "MIN_SNR_GAMMA":
+        draft.told("loss_weight_fn", "mapped", "loss.min_snr_gamma")
         draft.set("loss.min_snr_gamma", draft.get("loss_weight_strength"), "loss_weight_strength")
     elif weight == "DEBIASED_ESTIMATION":
         draft.set("loss.min_snr_gamma", 0, "loss_weight_fn")

@@ -32,6 +32,12 @@ class Row:
     """Whether what the key asks for is done here anyway, or has no place in a service."""
     combined: bool = False
     """Whether the field follows from several keys together."""
+    left: bool = False
+    """Whether only the user can say it: what lies on a disk or at a hub has another name here."""
+
+    def asks_nothing(self, value: Any) -> bool:
+        """Whether a key without a field does nothing at this value. True is not taken for 1, nor false for 0."""
+        return any(isinstance(value, bool) == isinstance(entry, bool) and value == entry for entry in self.off)
 
     @property
     def verdict(self) -> str:
@@ -53,6 +59,11 @@ def combined(key: str, to: str, default: Any = None, says: str = "") -> Row:
     return Row(key, to, None, default, says, combined=True)
 
 
+def left(key: str, to: str, says: str) -> Row:
+    """A key whose value has no meaning here, but whose field is to be filled in."""
+    return Row(key, to, says=says, combined=True, left=True)
+
+
 def needless(says: str, *keys: str) -> tuple[Row, ...]:
     """Keys that have no field for one reason, and lose nothing by it."""
     return tuple(Row(key, says=says, needless=True) for key in keys)
@@ -61,3 +72,8 @@ def needless(says: str, *keys: str) -> tuple[Row, ...]:
 def unsupported(says: str, *keys: str, off: tuple[Any, ...] = ()) -> tuple[Row, ...]:
     """Keys that ask for what is not done here; at the values `off`, and where they are empty or false, they ask for nothing."""
     return tuple(Row(key, says=says, off=(*_OFF, *off)) for key in keys)
+
+
+def unsupported_unless(usual: Any, says: str, *keys: str) -> tuple[Row, ...]:
+    """Keys that ask for what is not done here unless they have their usual value."""
+    return tuple(Row(key, says=says, off=(usual, None)) for key in keys)

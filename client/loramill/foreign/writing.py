@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "mapped": "Taken over",
     "default": "Taken over from its defaults",
+    "left": "Named otherwise here",
     "needless": "Not needed",
     "off": "Asks for nothing",
     "unsupported": "NOT SUPPORTED",
