@@ -88,7 +88,7 @@ SAME: dict[str, Spoil] = {
 
 
 def sketch(picture: Image.Image) -> Sketch:
-    pixels = np.asarray(picture)
+    pixels = np.asarray(picture.resize((min(192, picture.width), min(192, picture.height)), Image.Resampling.BOX))
     light = light_of(pixels)
     return Sketch(difference_hash(light), difference_hash(light[:, ::-1]), small_colours(pixels))
 

@@ -26,6 +26,9 @@ MEASURES = 1
 THUMBNAIL = 160
 """Pixels of the longer side."""
 _THUMBNAIL_QUALITY = 70
+_AFAR = 192
+_EVERY = 4
+"""Of rows and columns, for the contrast."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,18 @@ def _measured(example: Example, decoder: Decoder) -> Value:
         decoder.pixels(example.file, example.resize, whole, background=background, name=example.path)
     )
     light = light_of(pixels)
-    numbers = [blur(light), laplacian_variance(light), contrast(pixels), *bars(light)]
+    thumbnail = _tensor(np.frombuffer(_thumbnail(pixels), np.uint8).copy())
+    # What is looked at from afar needs few pixels, and costs by their number.
+    numbers = [blur(light), laplacian_variance(light), contrast(pixels[::_EVERY, ::_EVERY]), *bars(light)]
+    pixels = _from_afar(pixels)
+    light = light_of(pixels)
     return {
         "numbers": torch.tensor(numbers, dtype=torch.float64),
         "bits": _tensor(difference_hash(light).view(np.int64)),
         "mirrored_bits": _tensor(difference_hash(light[:, ::-1]).view(np.int64)),
         "colours": _tensor(small_colours(pixels)),
         "edges": _tensor(edges_near_border(pixels).astype(np.float16)),
-        "thumbnail": _tensor(np.frombuffer(_thumbnail(pixels), np.uint8).copy()),
+        "thumbnail": thumbnail,
     }
 
 
@@ -109,6 +116,13 @@ def _looks(value: Value) -> Looks:
         edges=value["edges"].numpy(),
         thumbnail=value["thumbnail"].numpy().tobytes(),
     )
+
+
+def _from_afar(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture reduced to at most _AFAR pixels a side, each the mean of those it covers."""
+    height, width = pixels.shape[:2]
+    size = min(width, _AFAR), min(height, _AFAR)
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
 
 
 def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Light = NDArray[np.float64]
+Light = NDArray[np.floating[Any]]
 
 _WINDOW = 11
 """Pixels of the mean that a picture is blurred with, as in the paper."""
@@ -13,7 +15,8 @@ _WINDOW = 11
 
 def light_of(pixels: NDArray[np.uint8]) -> Light:
     """The luma (ITU-R BT.601) of pixels (H, W, 3)."""
-    return pixels.astype(np.float64) @ (0.299, 0.587, 0.114) / 255
+    light: Light = pixels.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32) / np.float32(255)
+    return light
 
 
 def laplacian_variance(light: Light) -> float:
