@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from loramill.scalars import enum_of, parse_enum
 
 if TYPE_CHECKING:
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.message import Message
 
 _INDEX = re.compile(r"(\w+)\[(\d+)\]")
@@ -27,7 +28,7 @@ def set_field(message: Message, path: str, value: Any) -> None:
     elif rest:
         set_field(getattr(message, head), rest, value)
     else:
-        field = message.DESCRIPTOR.fields_by_name[head]
+        field = cast("Descriptor", message.DESCRIPTOR).fields_by_name[head]
         if field.is_repeated and field.message_type is not None:
             for entry in value:
                 getattr(message, head).add(**entry)

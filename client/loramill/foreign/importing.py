@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _INDEX = re.compile(r"\[\d+\]")
-_NOTHING = (None, "", "None", False, [])
+_NOTHING: tuple[Any, ...] = (None, "", "None", False, [])
 
 
 def import_configuration(program: Program, values: Mapping[str, Any]) -> Draft:

@@ -5,6 +5,7 @@ Fields are those of a subset where they begin with `subsets[].`, else of the spe
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from loramill.foreign.rows import Row, Unlike, mapped, needless, unsupported
@@ -17,7 +18,7 @@ def side(value: Any) -> int:
     if len(sides) > 2 or not all(sides):
         raise Unlike(f"is {value!r}, which is no size")
     area = sides[0] * sides[-1]
-    return max(64, round(area**0.5 / 64) * 64)
+    return max(64, round(math.sqrt(area) / 64) * 64)
 
 
 def half(value: Any) -> float:

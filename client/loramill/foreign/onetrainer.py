@@ -5,6 +5,7 @@ Old keys that its own migrations rename are read too.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from loramill.foreign.draft import Program
@@ -17,8 +18,10 @@ _CAPTIONS = "dataset.subsets[].captions"
 
 def _side(value: Any) -> int:
     """ "512", "512,768", "768x512" → the largest side's square; a job has one resolution."""
-    sides = [round((float(part.partition("x")[0]) * float(part.partition("x")[2] or part.partition("x")[0])) ** 0.5)
-             for part in str(value).replace(" ", "").split(",")]  # fmt: skip
+    sides = []
+    for part in str(value).replace(" ", "").split(","):
+        width, _, height = part.partition("x")
+        sides.append(math.sqrt(float(width) * float(height or width)))
     return max(64, round(max(sides) / 64) * 64)
 
 

@@ -47,7 +47,7 @@ class Row:
         return "needless" if self.needless else "unsupported"
 
 
-_OFF = (None, False, 0, "", "none", "None", [], {})
+_OFF: tuple[Any, ...] = (None, False, 0, "", "none", "None", [], {})
 
 
 def mapped(key: str, to: str, convert: Callable[[Any], Any] | None = None, default: Any = None, says: str = "") -> Row:

@@ -95,8 +95,8 @@ def _note_same_folders(pictures: Sequence[InputFile], found: Findings) -> None:
     alike: dict[frozenset[tuple[str, int]], list[str]] = defaultdict(list)
     for folder, members in folders.items():
         alike[frozenset(members)].append(folder or "the top folder")
-    for members, names in alike.items():
+    for same, names in alike.items():
         if len(names) > 1:
             found.notes.append(
-                f"{' and '.join(names)} have {len(members)} pictures of the same names and sizes; if one is a copy, remove it."
+                f"{' and '.join(names)} have {len(same)} pictures of the same names and sizes; if one is a copy, remove it."
             )

@@ -162,7 +162,7 @@ def _check_columns(label: str, rows: Sequence[_Row], column: str, found: Finding
 
 def _picture(row: _Row, folder: str, labels: set[str], problems: list[str]) -> str | None:
     """The picture that a row names, by its path in the source."""
-    name = next((row.values[key] for key in _NAME_COLUMNS if isinstance(row.values.get(key), str)), None)
+    name = next((value for key in _NAME_COLUMNS if isinstance(value := row.values.get(key), str)), "")
     if not name:
         problems.append(f"{row.place} names no file; give it a file_name, or remove it.")
         return None
