@@ -143,7 +143,13 @@ def _place(job: v1.TrainingJob) -> str:
 
 def _length(job: v1.TrainingJob) -> str:
     """The sentence on how long it trains; empty where that is not told."""
-    return f" It trains for {length_line(job.length)}." if job.HasField("length") else ""
+    told = _length_line(job)
+    return f" It trains for {told}." if told else ""
+
+
+def _length_line(job: v1.TrainingJob) -> str:
+    by_epochs = job.spec.optimization.HasField("epochs")
+    return length_line(job.length, by_epochs=by_epochs) if job.HasField("length") else ""
 
 
 def _server_given(context: typer.Context, server: str | None) -> str | None:
@@ -330,7 +336,7 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
         "Base model": job.spec.base_model.rpartition("/")[2],
         "Dataset": job.spec.dataset.dataset.rpartition("/")[2],
         "Runs on": plan_line(job.compute),
-        "Length": length_line(job.length) if job.HasField("length") else "",
+        "Length": _length_line(job),
         "Created": clock(job.create_time),
         "Started": clock(job.start_time),
         "Ended": clock(job.end_time),

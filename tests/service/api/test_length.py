@@ -58,11 +58,16 @@ def test_the_length_of_a_job(dataset: dict[str, Any], optimization: dict[str, An
 
 
 def test_the_length_in_words() -> None:
-    assert length_line(plan({"subsets": [CATS]}, {"epochs": 3})) == (
-        "39 steps of 4 visits: about 3 epochs of 5 pictures, 50 visits, 13 steps"
+    assert length_line(plan({"subsets": [CATS]}, {"epochs": 3}), by_epochs=True) == (
+        "3 epochs, at least 39 steps of 4 visits; an epoch has 5 pictures, 50 visits, at least 13 steps"
+    )
+    assert length_line(plan({}, {"steps": 30}), by_epochs=False) == (
+        "30 steps of 4 visits, at most 10 epochs; an epoch has 10 pictures, 10 visits, at least 3 steps"
     )
     one = v1.LengthPlan(pictures=1, visits_per_epoch=1, visits_per_step=1, steps_per_epoch=1, steps=1, epochs=1)
-    assert length_line(one) == "1 step of 1 visit: about 1 epoch of 1 picture, 1 visit, 1 step"
+    assert length_line(one, by_epochs=False) == (
+        "1 step of 1 visit, at most 1 epoch; an epoch has 1 picture, 1 visit, at least 1 step"
+    )
 
 
 def test_masks_in_a_folder_need_no_captions() -> None:
