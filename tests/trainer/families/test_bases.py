@@ -14,6 +14,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler
 from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.base_files import inspect
@@ -166,6 +167,18 @@ def test_the_service_takes_a_base_for_the_same_family(family: str, prediction: s
     folder = folders[family]
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     assert inspect(files) == Found(family, 64, prediction)
+
+
+def test_marks_in_a_file_do_no_harm(folders: dict[str, Path], tmp_path: Path) -> None:
+    def mark(folder: Path) -> None:
+        path = folder / "unet/diffusion_pytorch_model.safetensors"
+        save_file({**load_file(path), "v_pred": torch.empty(0), "ztsnr": torch.empty(0)}, path)
+
+    folder = changed(folders["sd15"], tmp_path / "base", mark)
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    assert inspect(files) == Found("sd15", 64, "v_prediction", zero_terminal_snr=True)
+    marked, plain = load("sd15", folder).unet, load("sd15", folders["sd15"]).unet
+    assert all(torch.equal(one, other) for one, other in zip(marked.parameters(), plain.parameters(), strict=True))
 
 
 class Knowing:
