@@ -23,7 +23,7 @@ from trainer.data.dataset import Example
 from trainer.data.order import Order
 from trainer.data.views import View
 from trainer.embeddings import Words
-from trainer.families.sd15 import Sd15Base
+from trainer.families.base import Base
 from trainer.latents import Posterior
 from trainer.loop import Training
 from trainer.loss_scaling import LossScale
@@ -63,7 +63,7 @@ def example(number: int, caption: str = "a red star") -> Example:
     )
 
 
-def new_training(base: Sd15Base, work: Path, change: dict[str, object] | None = None) -> tuple[Training, Adapter]:
+def new_training(base: Base, work: Path, change: dict[str, object] | None = None) -> tuple[Training, Adapter]:
     """Four examples and four prior examples with random latents; the adapter at its beginning."""
     config = config_of(change)
     optimization = config.optimization

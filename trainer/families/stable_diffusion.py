@@ -45,8 +45,8 @@ class StableDiffusion:
         kinds = {**self.text_kinds, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
         self.components = Components(folder, self.family, kinds, device, dtype)
         self.components.require(self.component_names)
-        self.network_names = ("unet", *self.text_kinds)
-        self.text_encoders = self._text_encoders(options.clip_skip)
+        self.network_names: Sequence[str] = ("unet", *self.text_kinds)
+        self.text_encoders: Sequence[TextEncoder] = self._text_encoders(options.clip_skip)
         for encoder in self.text_encoders:
             encoder.most = options.max_tokens
         self._check()

@@ -61,7 +61,7 @@ class Drawn(NamedTuple):
 
 
 def finished(jobs: Jobs, family: str, change: dict[str, object]) -> Drawn:
-    draw, previews = RunEvents.draw, {}
+    draw, previews = RunEvents.draw, dict[int, np.ndarray]()
 
     def draw_and_keep(events: RunEvents, step: int) -> None:
         draw(events, step)

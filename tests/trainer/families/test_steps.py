@@ -25,7 +25,7 @@ SEED = 7
 SCALES = {"sd15": 0.18215, "sd2": 0.18215, "sdxl": 0.13025}
 """Of the VAEs."""
 AS_THE_BASE = BaseOptions()
-BOTH = {
+BOTH: dict[str, object] = {
     "text_encoder": {"train": True, "learning_rate": 1e-4},
     "text_encoder_2": {"train": True, "learning_rate": 3e-5},
 }
@@ -42,8 +42,8 @@ class Case:
 
 
 V_ZERO = BaseOptions(prediction_type="v_prediction", zero_terminal_snr=True)
-FIRST = {"text_encoder": BOTH["text_encoder"]}
-SECOND_ALONE = {"unet": {"train": False}, "text_encoder_2": BOTH["text_encoder_2"]}
+FIRST: dict[str, object] = {"text_encoder": BOTH["text_encoder"]}
+SECOND_ALONE: dict[str, object] = {"unet": {"train": False}, "text_encoder_2": BOTH["text_encoder_2"]}
 
 CASES = {
     "sd15, clip skip, text encoder": Case("sd15", BaseOptions(clip_skip=2), FIRST),
@@ -77,7 +77,8 @@ def conditioning_by_hand(
     """What diffusers' pipelines give their UNet, from transformers' own outputs."""
     skip = case.options.clip_skip
     if case.family == "sdxl":
-        words, pooled = [], None
+        words: list[Tensor] = []
+        pooled: Tensor | None = None
         for number, name in (("", "text_encoder"), ("_2", "text_encoder_2")):
             tokenizer = base.components.tokenizer(f"tokenizer{number}")
             tokens = tokenizer(captions, padding="max_length", max_length=77, return_tensors="pt").input_ids
@@ -133,7 +134,7 @@ def written_out(training: Training, case: Case) -> Tensor:
 def test_a_step_is_the_step_written_out(name: str, folders: dict[str, Path], tmp_path: Path) -> None:
     case = CASES[name]
     base = load_base(case.family, folders[case.family], CPU, torch.float32, case.options)
-    change = {
+    change: dict[str, object] = {
         "adapter": {"targets": "ADAPTER_TARGETS_ALL"},
         "optimization": {"steps": 1, "max_gradient_norm": 0},
         "loss": {"min_snr_gamma": case.gamma},
