@@ -26,27 +26,30 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from loramill.v1 import base_model_pb2 as loramill_dot_v1_dot_base__model__pb2
 from loramill.v1 import base_model_service_pb2 as loramill_dot_v1_dot_base__model__service__pb2
 from loramill.v1 import dataset_pb2 as loramill_dot_v1_dot_dataset__pb2
+from loramill.v1 import training_service_pb2 as loramill_dot_v1_dot_training__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18loramill/v1/record.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cloramill/v1/base_model.proto\x1a$loramill/v1/base_model_service.proto\x1a\x19loramill/v1/dataset.proto\"N\n\rDatasetRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12%\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x14.loramill.v1.Dataset\"S\n\x11\x44\x61tasetFileRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"V\n\x0b\x44\x61tasetSeal\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x0f\x42\x61seModelRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12*\n\nbase_model\x18\x02 \x01(\x0b\x32\x16.loramill.v1.BaseModel\"\xa6\x01\n\x15\x42\x61seModelImportRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32#.loramill.v1.ImportBaseModelRequest\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x04 \x01(\x05\"b\n\x15\x42\x61seModelImportStatus\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x31\n\x0b\x62\x61se_import\x18\x02 \x01(\x0b\x32\x1c.loramill.v1.BaseModelImport\"\x9c\x01\n\x0b\x41uditRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18loramill/v1/record.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cloramill/v1/base_model.proto\x1a$loramill/v1/base_model_service.proto\x1a\x19loramill/v1/dataset.proto\x1a\"loramill/v1/training_service.proto\"N\n\rDatasetRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12%\n\x07\x64\x61taset\x18\x02 \x01(\x0b\x32\x14.loramill.v1.Dataset\"S\n\x11\x44\x61tasetFileRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"V\n\x0b\x44\x61tasetSeal\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x0f\x42\x61seModelRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12*\n\nbase_model\x18\x02 \x01(\x0b\x32\x16.loramill.v1.BaseModel\"\xa6\x01\n\x15\x42\x61seModelImportRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32#.loramill.v1.ImportBaseModelRequest\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06number\x18\x04 \x01(\x05\"b\n\x15\x42\x61seModelImportStatus\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x31\n\x0b\x62\x61se_import\x18\x02 \x01(\x0b\x32\x1c.loramill.v1.BaseModelImport\"\x9c\x01\n\x0b\x41uditRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x0e\n\x06method\x18\x04 \x01(\t\x12\x10\n\x08resource\x18\x05 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x06 \x01(\t\"T\n\x0f\x41\x64missionRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12)\n\tadmission\x18\x02 \x01(\x0b\x32\x16.loramill.v1.Admissionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.record_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATASETRECORD']._serialized_start=169
-  _globals['_DATASETRECORD']._serialized_end=247
-  _globals['_DATASETFILERECORD']._serialized_start=249
-  _globals['_DATASETFILERECORD']._serialized_end=332
-  _globals['_DATASETSEAL']._serialized_start=334
-  _globals['_DATASETSEAL']._serialized_end=420
-  _globals['_BASEMODELRECORD']._serialized_start=422
-  _globals['_BASEMODELRECORD']._serialized_end=507
-  _globals['_BASEMODELIMPORTRECORD']._serialized_start=510
-  _globals['_BASEMODELIMPORTRECORD']._serialized_end=676
-  _globals['_BASEMODELIMPORTSTATUS']._serialized_start=678
-  _globals['_BASEMODELIMPORTSTATUS']._serialized_end=776
-  _globals['_AUDITRECORD']._serialized_start=779
-  _globals['_AUDITRECORD']._serialized_end=935
+  _globals['_DATASETRECORD']._serialized_start=205
+  _globals['_DATASETRECORD']._serialized_end=283
+  _globals['_DATASETFILERECORD']._serialized_start=285
+  _globals['_DATASETFILERECORD']._serialized_end=368
+  _globals['_DATASETSEAL']._serialized_start=370
+  _globals['_DATASETSEAL']._serialized_end=456
+  _globals['_BASEMODELRECORD']._serialized_start=458
+  _globals['_BASEMODELRECORD']._serialized_end=543
+  _globals['_BASEMODELIMPORTRECORD']._serialized_start=546
+  _globals['_BASEMODELIMPORTRECORD']._serialized_end=712
+  _globals['_BASEMODELIMPORTSTATUS']._serialized_start=714
+  _globals['_BASEMODELIMPORTSTATUS']._serialized_end=812
+  _globals['_AUDITRECORD']._serialized_start=815
+  _globals['_AUDITRECORD']._serialized_end=971
+  _globals['_ADMISSIONRECORD']._serialized_start=973
+  _globals['_ADMISSIONRECORD']._serialized_end=1057
 # @@protoc_insertion_point(module_scope)

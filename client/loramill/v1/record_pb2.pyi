@@ -9,6 +9,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from loramill.v1 import base_model_pb2 as _base_model_pb2
 from loramill.v1 import base_model_service_pb2 as _base_model_service_pb2
 from loramill.v1 import dataset_pb2 as _dataset_pb2
+from loramill.v1 import training_service_pb2 as _training_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -247,3 +248,31 @@ class AuditRecord(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditRecord: _TypeAlias = AuditRecord  # noqa: Y015
+
+@_typing.final
+class AdmissionRecord(_message.Message):
+    """`admission/<n>.json`: an operator has held jobs back, or let them begin again. The one with the greatest number counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    ADMISSION_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    @_builtins.property
+    def admission(self) -> _training_service_pb2.Admission:
+        """As it was set."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        admission: _training_service_pb2.Admission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdmissionRecord: _TypeAlias = AdmissionRecord  # noqa: Y015

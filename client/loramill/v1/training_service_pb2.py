@@ -22,48 +22,55 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"loramill/v1/training_service.proto\x12\x0bloramill.v1\x1a\x1aloramill/v1/training.proto\"n\n\x18\x43reateTrainingJobRequest\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"%\n\x15GetTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x06states\x18\x03 \x03(\x0e\x32\x1d.loramill.v1.TrainingJobState\"d\n\x18ListTrainingJobsResponse\x12/\n\rtraining_jobs\x18\x01 \x03(\x0b\x32\x18.loramill.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17WatchTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x18WatchTrainingJobResponse\x12.\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x18.loramill.v1.TrainingJob\"(\n\x18\x43\x61ncelTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x18\x44\x65leteTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65lete_adapters\x18\x02 \x01(\x08\"\x1b\n\x19\x44\x65leteTrainingJobResponse\"e\n\x1aListTrainingMetricsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x05\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x1bListTrainingMetricsResponse\x12,\n\x07metrics\x18\x01 \x03(\x0b\x32\x1b.loramill.v1.TrainingMetric\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x19StreamTrainingLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"*\n\x1aStreamTrainingLogsResponse\x12\x0c\n\x04line\x18\x01 \x01(\t\"\x1b\n\x19ListComputeClassesRequest\"P\n\x1aListComputeClassesResponse\x12\x32\n\x0f\x63ompute_classes\x18\x01 \x03(\x0b\x32\x19.loramill.v1.ComputeClass\"\x8f\x01\n\x0c\x43omputeClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04gpus\x18\x03 \x01(\x05\x12\x16\n\x0egpu_memory_gib\x18\x04 \x01(\x05\x12\x0c\n\x04spot\x18\x05 \x01(\x08\x12\x16\n\x0eprice_per_hour\x18\x06 \x01(\x01\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t2\xef\x06\n\x0fTrainingService\x12T\n\x11\x43reateTrainingJob\x12%.loramill.v1.CreateTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12N\n\x0eGetTrainingJob\x12\".loramill.v1.GetTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12_\n\x10ListTrainingJobs\x12$.loramill.v1.ListTrainingJobsRequest\x1a%.loramill.v1.ListTrainingJobsResponse\x12\x61\n\x10WatchTrainingJob\x12$.loramill.v1.WatchTrainingJobRequest\x1a%.loramill.v1.WatchTrainingJobResponse0\x01\x12T\n\x11\x43\x61ncelTrainingJob\x12%.loramill.v1.CancelTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12\x62\n\x11\x44\x65leteTrainingJob\x12%.loramill.v1.DeleteTrainingJobRequest\x1a&.loramill.v1.DeleteTrainingJobResponse\x12h\n\x13ListTrainingMetrics\x12\'.loramill.v1.ListTrainingMetricsRequest\x1a(.loramill.v1.ListTrainingMetricsResponse\x12g\n\x12StreamTrainingLogs\x12&.loramill.v1.StreamTrainingLogsRequest\x1a\'.loramill.v1.StreamTrainingLogsResponse0\x01\x12\x65\n\x12ListComputeClasses\x12&.loramill.v1.ListComputeClassesRequest\x1a\'.loramill.v1.ListComputeClassesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"loramill/v1/training_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aloramill/v1/training.proto\"n\n\x18\x43reateTrainingJobRequest\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"%\n\x15GetTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"o\n\x17ListTrainingJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x06states\x18\x03 \x03(\x0e\x32\x1d.loramill.v1.TrainingJobState\"d\n\x18ListTrainingJobsResponse\x12/\n\rtraining_jobs\x18\x01 \x03(\x0b\x32\x18.loramill.v1.TrainingJob\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17WatchTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"J\n\x18WatchTrainingJobResponse\x12.\n\x0ctraining_job\x18\x01 \x01(\x0b\x32\x18.loramill.v1.TrainingJob\"(\n\x18\x43\x61ncelTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x18\x44\x65leteTrainingJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0f\x64\x65lete_adapters\x18\x02 \x01(\x08\"\x1b\n\x19\x44\x65leteTrainingJobResponse\"e\n\x1aListTrainingMetricsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x05\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x1bListTrainingMetricsResponse\x12,\n\x07metrics\x18\x01 \x03(\x0b\x32\x1b.loramill.v1.TrainingMetric\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x19StreamTrainingLogsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\"*\n\x1aStreamTrainingLogsResponse\x12\x0c\n\x04line\x18\x01 \x01(\t\"\x1b\n\x19ListComputeClassesRequest\"P\n\x1aListComputeClassesResponse\x12\x32\n\x0f\x63ompute_classes\x18\x01 \x03(\x0b\x32\x19.loramill.v1.ComputeClass\"\x8f\x01\n\x0c\x43omputeClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0c\n\x04gpus\x18\x03 \x01(\x05\x12\x16\n\x0egpu_memory_gib\x18\x04 \x01(\x05\x12\x0c\n\x04spot\x18\x05 \x01(\x08\x12\x16\n\x0eprice_per_hour\x18\x06 \x01(\x01\x12\x10\n\x08\x63urrency\x18\x07 \x01(\t\"|\n\tAdmission\x12\x0e\n\x06paused\x18\x01 \x01(\x08\x12\x1e\n\x16\x63losed_compute_classes\x18\x02 \x03(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x15\n\x13GetAdmissionRequest\"@\n\x13SetAdmissionRequest\x12)\n\tadmission\x18\x01 \x01(\x0b\x32\x16.loramill.v1.Admission2\x83\x08\n\x0fTrainingService\x12T\n\x11\x43reateTrainingJob\x12%.loramill.v1.CreateTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12N\n\x0eGetTrainingJob\x12\".loramill.v1.GetTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12_\n\x10ListTrainingJobs\x12$.loramill.v1.ListTrainingJobsRequest\x1a%.loramill.v1.ListTrainingJobsResponse\x12\x61\n\x10WatchTrainingJob\x12$.loramill.v1.WatchTrainingJobRequest\x1a%.loramill.v1.WatchTrainingJobResponse0\x01\x12T\n\x11\x43\x61ncelTrainingJob\x12%.loramill.v1.CancelTrainingJobRequest\x1a\x18.loramill.v1.TrainingJob\x12\x62\n\x11\x44\x65leteTrainingJob\x12%.loramill.v1.DeleteTrainingJobRequest\x1a&.loramill.v1.DeleteTrainingJobResponse\x12h\n\x13ListTrainingMetrics\x12\'.loramill.v1.ListTrainingMetricsRequest\x1a(.loramill.v1.ListTrainingMetricsResponse\x12g\n\x12StreamTrainingLogs\x12&.loramill.v1.StreamTrainingLogsRequest\x1a\'.loramill.v1.StreamTrainingLogsResponse0\x01\x12\x65\n\x12ListComputeClasses\x12&.loramill.v1.ListComputeClassesRequest\x1a\'.loramill.v1.ListComputeClassesResponse\x12H\n\x0cGetAdmission\x12 .loramill.v1.GetAdmissionRequest\x1a\x16.loramill.v1.Admission\x12H\n\x0cSetAdmission\x12 .loramill.v1.SetAdmissionRequest\x1a\x16.loramill.v1.Admissionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.training_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=79
-  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=189
-  _globals['_GETTRAININGJOBREQUEST']._serialized_start=191
-  _globals['_GETTRAININGJOBREQUEST']._serialized_end=228
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=230
-  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=341
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=343
-  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=443
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=445
-  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=484
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=486
-  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=560
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=562
-  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=602
-  _globals['_DELETETRAININGJOBREQUEST']._serialized_start=604
-  _globals['_DELETETRAININGJOBREQUEST']._serialized_end=669
-  _globals['_DELETETRAININGJOBRESPONSE']._serialized_start=671
-  _globals['_DELETETRAININGJOBRESPONSE']._serialized_end=698
-  _globals['_LISTTRAININGMETRICSREQUEST']._serialized_start=700
-  _globals['_LISTTRAININGMETRICSREQUEST']._serialized_end=801
-  _globals['_LISTTRAININGMETRICSRESPONSE']._serialized_start=803
-  _globals['_LISTTRAININGMETRICSRESPONSE']._serialized_end=903
-  _globals['_STREAMTRAININGLOGSREQUEST']._serialized_start=905
-  _globals['_STREAMTRAININGLOGSREQUEST']._serialized_end=978
-  _globals['_STREAMTRAININGLOGSRESPONSE']._serialized_start=980
-  _globals['_STREAMTRAININGLOGSRESPONSE']._serialized_end=1022
-  _globals['_LISTCOMPUTECLASSESREQUEST']._serialized_start=1024
-  _globals['_LISTCOMPUTECLASSESREQUEST']._serialized_end=1051
-  _globals['_LISTCOMPUTECLASSESRESPONSE']._serialized_start=1053
-  _globals['_LISTCOMPUTECLASSESRESPONSE']._serialized_end=1133
-  _globals['_COMPUTECLASS']._serialized_start=1136
-  _globals['_COMPUTECLASS']._serialized_end=1279
-  _globals['_TRAININGSERVICE']._serialized_start=1282
-  _globals['_TRAININGSERVICE']._serialized_end=2161
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_start=112
+  _globals['_CREATETRAININGJOBREQUEST']._serialized_end=222
+  _globals['_GETTRAININGJOBREQUEST']._serialized_start=224
+  _globals['_GETTRAININGJOBREQUEST']._serialized_end=261
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_start=263
+  _globals['_LISTTRAININGJOBSREQUEST']._serialized_end=374
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_start=376
+  _globals['_LISTTRAININGJOBSRESPONSE']._serialized_end=476
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_start=478
+  _globals['_WATCHTRAININGJOBREQUEST']._serialized_end=517
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_start=519
+  _globals['_WATCHTRAININGJOBRESPONSE']._serialized_end=593
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_start=595
+  _globals['_CANCELTRAININGJOBREQUEST']._serialized_end=635
+  _globals['_DELETETRAININGJOBREQUEST']._serialized_start=637
+  _globals['_DELETETRAININGJOBREQUEST']._serialized_end=702
+  _globals['_DELETETRAININGJOBRESPONSE']._serialized_start=704
+  _globals['_DELETETRAININGJOBRESPONSE']._serialized_end=731
+  _globals['_LISTTRAININGMETRICSREQUEST']._serialized_start=733
+  _globals['_LISTTRAININGMETRICSREQUEST']._serialized_end=834
+  _globals['_LISTTRAININGMETRICSRESPONSE']._serialized_start=836
+  _globals['_LISTTRAININGMETRICSRESPONSE']._serialized_end=936
+  _globals['_STREAMTRAININGLOGSREQUEST']._serialized_start=938
+  _globals['_STREAMTRAININGLOGSREQUEST']._serialized_end=1011
+  _globals['_STREAMTRAININGLOGSRESPONSE']._serialized_start=1013
+  _globals['_STREAMTRAININGLOGSRESPONSE']._serialized_end=1055
+  _globals['_LISTCOMPUTECLASSESREQUEST']._serialized_start=1057
+  _globals['_LISTCOMPUTECLASSESREQUEST']._serialized_end=1084
+  _globals['_LISTCOMPUTECLASSESRESPONSE']._serialized_start=1086
+  _globals['_LISTCOMPUTECLASSESRESPONSE']._serialized_end=1166
+  _globals['_COMPUTECLASS']._serialized_start=1169
+  _globals['_COMPUTECLASS']._serialized_end=1312
+  _globals['_ADMISSION']._serialized_start=1314
+  _globals['_ADMISSION']._serialized_end=1438
+  _globals['_GETADMISSIONREQUEST']._serialized_start=1440
+  _globals['_GETADMISSIONREQUEST']._serialized_end=1461
+  _globals['_SETADMISSIONREQUEST']._serialized_start=1463
+  _globals['_SETADMISSIONREQUEST']._serialized_end=1527
+  _globals['_TRAININGSERVICE']._serialized_start=1530
+  _globals['_TRAININGSERVICE']._serialized_end=2557
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from loramill.v1 import training_pb2 as _training_pb2
 import builtins as _builtins
@@ -446,3 +447,84 @@ class ComputeClass(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ComputeClass: _TypeAlias = ComputeClass  # noqa: Y015
+
+@_typing.final
+class Admission(_message.Message):
+    """Whether waiting jobs begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSED_FIELD_NUMBER: _builtins.int
+    CLOSED_COMPUTE_CLASSES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    paused: _builtins.bool
+    """None does."""
+    reason: _builtins.str
+    """Why, for people."""
+    @_builtins.property
+    def closed_compute_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those of these compute classes do not. By name."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was set; unset where nobody ever did."""
+
+    def __init__(
+        self,
+        *,
+        paused: _builtins.bool = ...,
+        closed_compute_classes: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_compute_classes", b"closed_compute_classes", "paused", b"paused", "reason", b"reason", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Admission: _TypeAlias = Admission  # noqa: Y015
+
+@_typing.final
+class GetAdmissionRequest(_message.Message):
+    """Request of GetAdmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAdmissionRequest: _TypeAlias = GetAdmissionRequest  # noqa: Y015
+
+@_typing.final
+class SetAdmissionRequest(_message.Message):
+    """Request of SetAdmission."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADMISSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def admission(self) -> Global___Admission:
+        """As it shall be, in the place of all that was set before: an empty one lets every job begin. Compute classes must be among
+        the operator's. At most 500 characters of reason; update_time is not read.
+        """
+
+    def __init__(
+        self,
+        *,
+        admission: Global___Admission | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAdmissionRequest: _TypeAlias = SetAdmissionRequest  # noqa: Y015

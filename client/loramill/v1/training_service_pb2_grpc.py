@@ -81,6 +81,16 @@ class TrainingServiceStub:
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.FromString,
                 _registered_method=True)
+        self.GetAdmission = channel.unary_unary(
+                '/loramill.v1.TrainingService/GetAdmission',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.GetAdmissionRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
+                _registered_method=True)
+        self.SetAdmission = channel.unary_unary(
+                '/loramill.v1.TrainingService/SetAdmission',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -150,6 +160,21 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAdmission(self, request, context):
+        """Whether waiting jobs begin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetAdmission(self, request, context):
+        """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
+        all tenants, within seconds. Jobs that have begun go on, with all their launches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -197,6 +222,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.ListComputeClasses,
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.SerializeToString,
+            ),
+            'GetAdmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAdmission,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.GetAdmissionRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.Admission.SerializeToString,
+            ),
+            'SetAdmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAdmission,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.Admission.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +478,60 @@ class TrainingService:
             '/loramill.v1.TrainingService/ListComputeClasses',
             loramill_dot_v1_dot_training__service__pb2.ListComputeClassesRequest.SerializeToString,
             loramill_dot_v1_dot_training__service__pb2.ListComputeClassesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAdmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/GetAdmission',
+            loramill_dot_v1_dot_training__service__pb2.GetAdmissionRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAdmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/SetAdmission',
+            loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,12 @@ class TrainingServiceStub:
     """The trainer's log of one launch, line by line."""
     ListComputeClasses: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]
     """The compute classes that the operator offers, cheapest first."""
+    GetAdmission: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetAdmissionRequest, _training_service_pb2.Admission]
+    """Whether waiting jobs begin."""
+    SetAdmission: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.SetAdmissionRequest, _training_service_pb2.Admission]
+    """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
+    all tenants, within seconds. Jobs that have begun go on, with all their launches.
+    """
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -76,6 +82,12 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """The trainer's log of one launch, line by line."""
     ListComputeClasses: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]  # type: ignore[assignment]
     """The compute classes that the operator offers, cheapest first."""
+    GetAdmission: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetAdmissionRequest, _training_service_pb2.Admission]  # type: ignore[assignment]
+    """Whether waiting jobs begin."""
+    SetAdmission: _aio.UnaryUnaryMultiCallable[_training_service_pb2.SetAdmissionRequest, _training_service_pb2.Admission]  # type: ignore[assignment]
+    """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
+    all tenants, within seconds. Jobs that have begun go on, with all their launches.
+    """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Trains adapters."""
@@ -151,5 +163,23 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.ListComputeClassesResponse, _abc.Awaitable[_training_service_pb2.ListComputeClassesResponse]]:
         """The compute classes that the operator offers, cheapest first."""
+
+    @_abc_1.abstractmethod
+    def GetAdmission(
+        self,
+        request: _training_service_pb2.GetAdmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.Admission, _abc.Awaitable[_training_service_pb2.Admission]]:
+        """Whether waiting jobs begin."""
+
+    @_abc_1.abstractmethod
+    def SetAdmission(
+        self,
+        request: _training_service_pb2.SetAdmissionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.Admission, _abc.Awaitable[_training_service_pb2.Admission]]:
+        """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
+        all tenants, within seconds. Jobs that have begun go on, with all their launches.
+        """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
