@@ -1,7 +1,7 @@
 """Imports of base models: from a source as people have it to whole, checked files in the diffusers layout, in the store.
 
     sources.py        addresses: hf://, s3://, file://
-    places.py         what each kind of source can do: list and fetch; hub.py, objects.py and folders.py do it
+    places.py         what each kind of source can do: list and fetch; hub.py, objects.py, folders.py do it, opening.py chooses
     selection.py      which of the files that are there are taken
     checkpoint.py     a single-file checkpoint: its family and where its parts stand
     conversion.py     its tensors in the diffusers layout; unet_weights.py, vae_weights.py, text_weights.py know the names

@@ -22,6 +22,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers, disable_progress_bars
 
 from service.importing import problems
+from service.importing.counting import Counting, Told
 from service.importing.places import Listing, Progress
 from service.importing.problems import ImportFailed, failed
 from service.importing.sources import HubSource
@@ -103,7 +104,7 @@ class HubPlace:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = target.with_suffix(".partial")
-        told = _Told(progress)
+        told = Told(progress)
         self._asked(lambda: self._download(full, sibling, partial, told))
         if not _is_whole(partial, sibling):
             partial.unlink()
@@ -130,7 +131,7 @@ class HubPlace:
             self._source.repository, revision=self._source.revision, files_metadata=True, timeout=_ANSWER_S
         )
 
-    def _download(self, name: str, sibling: _Sibling, partial: Path, told: _Told) -> None:
+    def _download(self, name: str, sibling: _Sibling, partial: Path, told: Told) -> None:
         """Goes on where the partial file ends."""
         url = hf_hub_url(self._source.repository, name, revision=self._commit, endpoint=self._endpoint)
         found = get_hf_file_metadata(url, token=self._token, timeout=_ANSWER_S, endpoint=self._endpoint)
@@ -149,7 +150,7 @@ class HubPlace:
             if begun < sibling.size:
                 http_get(
                     found.location,
-                    _Counting(file, begun, sibling.size, told),  # type: ignore[arg-type]
+                    Counting(file, begun, sibling.size, told),  # type: ignore[arg-type]
                     resume_size=begun,
                     headers=self._headers(found.location),
                     expected_size=sibling.size,
@@ -197,46 +198,6 @@ class HubPlace:
         return failed(
             problems.SOURCE_UNAVAILABLE, f"{self._endpoint} {what}; what was fetched is kept: import again later."
         )
-
-
-class _Told:
-    """Turns a position that may go back into progress that does not."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._reached = 0
-
-    def at(self, position: int) -> None:
-        if position > self._reached:
-            self._progress(position - self._reached)
-            self._reached = position
-
-
-class _Counting:
-    """The file that a download is written to: no longer than was announced, its growth told."""
-
-    def __init__(self, file: Any, begun: int, size: int, told: _Told) -> None:
-        self._file, self._position, self._size, self._told = file, begun, size, told
-
-    def write(self, content: bytes) -> int:
-        self._position += len(content)
-        if self._position > self._size:
-            raise failed(problems.SOURCE_CHANGED, f"The hub sent more than the {self._size} bytes that it announced.")
-        written: int = self._file.write(content)
-        self._told.at(self._position)
-        return written
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, position: int) -> int:
-        self._file.flush()
-        self._position = position
-        return position
-
-    def truncate(self) -> int:
-        self._file.truncate(self._position)  # opened for appending: writing goes on behind what is left
-        return self._position
 
 
 def _sibling(found: Any) -> _Sibling:

@@ -22,18 +22,16 @@ from service.base_files import inspect
 from service.importing import problems
 from service.importing.assembly import Assembled, Fetched, assemble
 from service.importing.family_configs import FamilyConfigs, read_families
-from service.importing.folders import FolderPlace
-from service.importing.objects import ObjectPlace
+from service.importing.opening import open_place
 from service.importing.places import Listing, Place, Progress
 from service.importing.problems import ImportFailed, Problem, failed
 from service.importing.reporting import Reporter
 from service.importing.selection import Selection, select, select_file, select_vae
-from service.importing.settings import ImportSettings, is_listed
-from service.importing.sources import FileSource, HubSource, ObjectSource, SourceError, parse_source
+from service.importing.settings import ImportSettings
+from service.importing.sources import HubSource, parse_source
 from service.importing.storing import describe, manifest_of, store_base
 from service.times import to_timestamp, utc_now
 from store.object_store import ObjectStore, StoreError
-from store.open import open_store
 from store.records import put_record, read_record
 
 log = structlog.get_logger(__name__)
@@ -95,8 +93,9 @@ def run_import(shop: Workshop, base: str, number: int, stopped: threading.Event)
 def _import(shop: Workshop, request: v1.ImportBaseModelRequest, reporter: Reporter) -> None:
     forget_old(shop.folder, shop.clock())
     reporter.begin(v1.BASE_MODEL_IMPORT_PHASE_LISTING)
-    base = _Import(_open(shop, request.source_uri))
-    vae = _Import(_open(shop, request.vae_source_uri)) if request.vae_source_uri else None
+    downloads, vae_uri = shop.folder / _DOWNLOADS, request.vae_source_uri
+    base = _Import(open_place(shop.settings, downloads, request.source_uri))
+    vae = _Import(open_place(shop.settings, downloads, vae_uri)) if vae_uri else None
     model = _model(request, base, vae)
     if not _is_there_already(shop.store, model):
         total = base.choose(lambda listing: _selected(listing, request.variant, needs_vae=vae is None))
@@ -122,7 +121,6 @@ def _check_and_store(
     files = {name: _own(path, shop.folder, folder / str(n)) for n, (name, path) in enumerate(assembled.files.items())}
     manifest = manifest_of(files, reporter.progress)
     describe(model, found)
-    model.zero_terminal_snr = found.zero_terminal_snr
     model.notes.extend([*assembled.notes, *([] if model.license else [_NO_LICENSE])])
     reporter.begin(v1.BASE_MODEL_IMPORT_PHASE_STORING, total)
     store_base(shop.store, model, files, manifest, shop.clock(), reporter.progress)
@@ -191,26 +189,6 @@ def _selected(listing: Listing, variant: str, *, needs_vae: bool) -> Selection:
 
 def _selected_vae(listing: Listing) -> Selection:
     return select_file(listing.file) if listing.file else select_vae(listing.sizes.keys())
-
-
-def _open(shop: Workshop, uri: str) -> Place:
-    """Raises ImportFailed for what the operator has not listed."""
-    settings, downloads = shop.settings, shop.folder / _DOWNLOADS
-    try:
-        source = parse_source(uri)
-    except SourceError as error:
-        raise failed("INVALID_NAME", f"{uri[:200]!r} {error}.") from error
-    if isinstance(source, FileSource):
-        return FolderPlace(source, settings.folders)
-    if isinstance(source, ObjectSource):
-        if not is_listed(source, settings.buckets):
-            raise failed("OUTSIDE_ROOTS", f"{source.uri} does not lie below a prefix that the operator listed.")
-        return ObjectPlace(source, open_store(f"s3://{source.bucket}/"), downloads)
-    if settings.hub_endpoint is None:
-        raise failed("NOT_CONFIGURED", "The operator has named no hub to import from.")
-    from service.importing.hub import HubPlace  # here, because it takes a while to import
-
-    return HubPlace(source, downloads, settings.hub_endpoint, settings.hub_token)
 
 
 def _check_size(shop: Workshop, total: int) -> None:
