@@ -39,7 +39,7 @@ def convert(checkpoint: Checkpoint, folder: Path, copied: Copied) -> dict[str, P
 
 def _contents(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
     """The small files."""
-    contents = {}
+    contents: dict[str, bytes] = {}
     for component, config in configs.items():
         if component.startswith("tokenizer"):
             contents |= {f"{component}/{name}": content for name, content in tokenizer_files(config).items()}

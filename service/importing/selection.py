@@ -122,7 +122,7 @@ def _of_layout(
         CONFIG_FILES["vae"],
         *(name for tokenizer in tokenizers_of(names) for name in tokenizer_files(tokenizer)),
     ]
-    files = {name: (name,) for name in (*required, *optional) if name in names}
+    files: dict[str, tuple[str, ...]] = {name: (name,) for name in (*required, *optional) if name in names}
     for component in components_of(names):
         if component == "vae" and not needs_vae:
             continue

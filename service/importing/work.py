@@ -141,7 +141,8 @@ class _Import:
 
     def fetch(self, progress: Progress) -> Fetched:
         """Raises ImportFailed; where files themselves are unsuitable, with all of them."""
-        paths, unsuitable = {}, []
+        paths: dict[str, Path] = {}
+        unsuitable: list[Problem] = []
         for name in self._selection.names:
             try:
                 paths[name] = self.place.fetch(name, progress)
