@@ -23,9 +23,9 @@ def squared(a: Tensor) -> Tensor:
 
 def pseudo_huber(a: Tensor, delta: Tensor) -> Tensor:
     """2 delta^2 (sqrt(1 + (a / delta)^2) - 1), elementwise: twice Khrapov et al., arXiv 2403.16728, eq. 6, so that small errors
-    count as in `squared`."""
+    count as in `squared`. Written as 2 a^2 / (sqrt(1 + (a / delta)^2) + 1), which loses no digits where a is small."""
     delta = _per_example(delta, a)
-    return 2 * delta.square() * ((1 + (a / delta).square()).sqrt() - 1)
+    return 2 * a.square() / ((1 + (a / delta).square()).sqrt() + 1)
 
 
 def smooth_l1(a: Tensor, delta: Tensor) -> Tensor:

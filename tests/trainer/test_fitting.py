@@ -119,8 +119,8 @@ def test_gradient_checkpointing_gives_the_same_gradients_with_dropout(base: Sd15
     assert plain.abs().max() > 0
 
     forwards = []
-    block = training.base.network("unet").down_blocks[0].resnets[0]
-    block.register_forward_hook(lambda *_: forwards.append(1))
+    block = training.base.network("unet").up_blocks[-1].resnets[-1]
+    block.register_forward_pre_hook(lambda *_: forwards.append(1))
     compute_again(training.base.loaded_networks.values())
     torch.testing.assert_close(gradients(training), plain, rtol=1e-5, atol=1e-7)
     assert len(forwards) == 2, "the block is computed a second time"
@@ -142,9 +142,9 @@ def test_a_masked_part_of_a_picture_teaches_nothing(base: Sd15Base, tmp_path: Pa
     torch.testing.assert_close(losses, written_out, rtol=1e-5, atol=1e-6)
 
 
-def test_perturbed_inputs_keep_the_target(base: Sd15Base, tmp_path: Path) -> None:
+def test_perturbed_inputs_keep_the_target(base: Sd15Base, loaded: Sd15Base, tmp_path: Path) -> None:
     training = training_of(base, tmp_path, {"noise": {"input_perturbation": 0.5}})
-    plain = training_of(copy.deepcopy(base), tmp_path, {})
+    plain = training_of(copy.deepcopy(loaded), tmp_path, {})
     visits = training.order.batches_at(0)[0]
     batch, other = training_batch(training, visits), training_batch(plain, visits)
     assert torch.equal(batch.eps, other.eps)

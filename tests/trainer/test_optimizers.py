@@ -206,10 +206,19 @@ def test_prodigy_finds_a_rate_of_the_size_of_the_way(distance: float) -> None:
 
 
 def test_prodigy_finds_a_rate_for_each_network() -> None:
-    arena = laid(parameters())
-    optimizer = make_optimizer(arena, config("prodigy"))
-    stepped(arena, optimizer, 0, 1)
-    assert len({float(tensor) for key, tensor in optimizer.state().items() if key.endswith("float.d")}) == 2
+    ways = {"unet": 0.5, "text_encoder": 50.0}
+    groups = [
+        Group(name=name, parameters={name: torch.nn.Parameter(torch.zeros(64))}, learning_rate=1.0, weight_decay=0.0)
+        for name in ways
+    ]
+    arena = Arena(groups, CPU)
+    optimizer = make_optimizer(arena, config("prodigy", weight_decay=0.0, beta2=0.999))
+    target = torch.cat([torch.full((64,), way) for way in ways.values()])
+    for _ in range(200):
+        arena.gradients.copy_((arena.values.detach() - target).sign())
+        optimizer.step(1.0)
+    near, far = [float(tensor) for key, tensor in optimizer.state().items() if key.endswith("float.d")]
+    assert far > 20 * near
 
 
 def test_moments_of_8_bits_are_near_those_of_32() -> None:
