@@ -33,6 +33,7 @@ def not_training(base: Base) -> Iterator[None]:
             network.train(was_training)
 
 
+@torch.no_grad()
 def draw_previews(base: Base, said: Said, config: PreviewConfig, side: int) -> np.ndarray:
     """One picture per prompt, (N, side, side, 3) floats in [0, 1], with the adapters as they stand.
 
@@ -57,6 +58,7 @@ def draw_previews(base: Base, said: Said, config: PreviewConfig, side: int) -> n
     return np.concatenate(pictures) if pictures else np.zeros((0, side, side, 3), dtype=np.float32)
 
 
+@torch.no_grad()
 def draw_latents(
     base: Base, said: Said, captions: Sequence[str], seeds: Sequence[int], config: PreviewConfig, side: int
 ) -> Tensor:
@@ -66,7 +68,6 @@ def draw_latents(
     return images.float().cpu()
 
 
-@torch.no_grad()
 def _drawn(
     base: Base,
     wanted: Conditioning,

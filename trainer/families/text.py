@@ -121,7 +121,7 @@ class TextEncoder:
             return Encoded(words, pooled, counts)
         firsts = [sum(counts[:place]) for place in range(len(counts))]
         return Encoded(
-            _of_one_length([part.flatten(0, 1) for part in words.split(counts)]),
+            _of_one_length([part.flatten(0, 1) for part in torch.split(words, list(counts))]),
             None if pooled is None else pooled[firsts],
             counts,
         )
