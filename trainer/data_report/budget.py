@@ -17,7 +17,7 @@ PASSES_OF_A_TEXT = 16
 """For one picture: 8 timesteps, a noise and its opposite."""
 PASSES_OF_A_CAPTION = 2 * PASSES_OF_A_TEXT
 """With the caption and without."""
-HELPS_LITTLE = 0.15
+HELPS_LITTLE = 0.3
 """A caption's gain below which it is asked about part by part."""
 MOST_PICTURES = 256
 """A larger sample says nothing more of the dataset; each picture that is looked at costs its time."""

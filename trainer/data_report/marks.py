@@ -18,13 +18,13 @@ from trainer.data_report.sharpness import light_of
 
 SIDE = 48
 """Pixels a side of the small picture that marks are looked for in."""
-LEAST_PICTURES = 8
+LEAST_PICTURES = 12
 """Of fewer, a common edge may be chance."""
 _BORDER = 0.25
 """Of each side: the zone that is looked at. The middle is where the concept is, which pictures may well share."""
 _EDGE = 0.03
 """Strength of the median edge, in light a pixel, from which it counts."""
-_LEAST_EDGES = 6
+_LEAST_EDGES = 10
 _MOST_AT_ONCE = 512
 """Pictures that the median is taken of: more cost memory and change nothing."""
 _ALIKE = 0.8

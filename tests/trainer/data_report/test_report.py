@@ -112,7 +112,7 @@ def test_the_base_names_the_word_that_is_wrong(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_marks_are_found_in_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for number in range(10):
+    for number in range(14):
         put(tmp_path / "pictures", f"{number}.png", marked(scenery(number)), f"cat {number}")
     codes = [one["code"] for one in report_of(tmp_path / "pictures", capsys)["suggestions"]]
     assert codes == ["COMMON_MARK"]
