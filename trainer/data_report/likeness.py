@@ -92,7 +92,8 @@ def _means(light: Light, parts: int) -> Light:
     whole = edges.astype(np.int64)
     above = np.minimum(whole + 1, len(light))
     at = sums[whole] + (edges - whole)[:, None] * (sums[above] - sums[whole])
-    return np.diff(at, axis=0) * (parts / len(light))
+    means: Light = np.diff(at, axis=0) * (parts / len(light))
+    return means
 
 
 def small_colours(pixels: NDArray[np.uint8], side: int = SKETCH) -> NDArray[np.uint8]:

@@ -36,7 +36,7 @@ _CARRIES = 0.4
 def edges_near_border(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The gradient (2, SIDE, SIDE) of the small picture, 0 outside the zone near the border."""
     light = light_of(small_colours(pixels, SIDE))
-    gradient = np.stack(np.gradient(light)).astype(np.float32)
+    gradient = np.stack([np.gradient(light, axis=0), np.gradient(light, axis=1)]).astype(np.float32)
     inner = round(SIDE * _BORDER)
     gradient[:, inner:-inner, inner:-inner] = 0
     # Cut pictures have no outline; a frame has one, and is found by itself.
