@@ -27,7 +27,7 @@ from trainer.text.tags import new_tags
 PIVOTAL: dict[str, object] = {
     "concept": {"pivotal": {"tokens": 3, "learning_rate": 0.05, "initial_words": "red star"}},
     "unet": {"learning_rate": 2e-2},
-    "previews": {"prompts": [{"prompt": "a red [tag]", "seed": 1}, {"prompt": "Lumi, lumi on sand", "seed": 2}]},
+    "previews": {"prompts": [{"prompt": "a red [tag]", "seed": 1}, {"prompt": "lumi, a lumi on sand", "seed": 2}]},
 }
 
 
@@ -153,7 +153,7 @@ def test_a_caption_s_end_is_found_behind_new_tokens_though_an_old_configuration_
     base = load_base("sdxl", make_tiny_sdxl(tmp_path), torch.device("cpu"), torch.float32)
     encoder = base.text_encoders[1]
     network = encoder.network
-    rows = torch.nn.Parameter(torch.randn(1, 32))
+    rows = torch.nn.Parameter(torch.randn(1, encoder.width))
     network.set_input_embeddings(ExtendedEmbedding(network.get_input_embeddings(), [rows]))
     encoder.new_tokens = NewTokens(new_tags([("lumi", 1)]), lambda: False)
     with torch.no_grad():
