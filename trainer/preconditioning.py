@@ -15,10 +15,13 @@ DELTA = 1e-6
 
 
 def preconditioned(a: Tensor, b: Tensor, gradient_a: Tensor, gradient_b: Tensor) -> tuple[Tensor, Tensor]:
-    """(B^T B + delta I)^-1 grad A and grad B (A A^T + delta I)^-1 (eq. 4), for n pairs at once: A (n, r, I), B (n, O, r)."""
+    """(B^T B + delta I)^-1 grad A and grad B (A A^T + delta I)^-1 (eq. 4), for n pairs at once: A (n, r, I), B (n, O, r).
+
+    The damping keeps both invertible, so that nothing is checked and a GPU need not be waited for.
+    """
     damping = DELTA * torch.eye(a.shape[1], device=a.device)
-    of_a = torch.linalg.solve(b.mT @ b + damping, gradient_a)
-    of_b = torch.linalg.solve(a @ a.mT + damping, gradient_b, left=False)
+    of_a: Tensor = torch.linalg.solve_ex(b.mT @ b + damping, gradient_a).result
+    of_b: Tensor = torch.linalg.solve_ex(a @ a.mT + damping, gradient_b, left=False).result
     return of_a, of_b
 
 

@@ -22,7 +22,7 @@ def rate_factor(
     if schedule == "linear":
         return 1.0 - share
     if schedule == "polynomial":
-        return (1.0 - share) ** power
+        return float((1.0 - share) ** power)
     if schedule == "rex":
         return reflected_exponential(share)
     return cosine(share * cycles % 1.0 if schedule == "cosine_with_restarts" else share)
