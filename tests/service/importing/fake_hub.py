@@ -45,6 +45,8 @@ class Hub:
     """Bytes after which the next sending of a file breaks off, once each."""
     overrides: dict[str, bytes] = field(default_factory=dict)
     """What the CDN sends in the place of a file."""
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    """Files that the CDN sends only half of until then; the event says that it holds one back."""
     moved_to: str = ""
     """The commit that `resolve` claims to serve, if another than asked for."""
     extra_names: list[str] = field(default_factory=list)
@@ -171,6 +173,13 @@ def _handler(hub: Hub, server: str) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "HEAD":
+                return
+            held = next((event for part, event in hub.held.items() if part in self.path), None)
+            if held is not None and server == "cdn":
+                self.wfile.write(body[: len(body) // 2])
+                self.wfile.flush()
+                held.set()
+                self.rfile.read(1)  # until the caller is gone
                 return
             self.wfile.write(body if cut is None else body[:cut])
             if cut is not None:
