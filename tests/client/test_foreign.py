@@ -9,6 +9,7 @@ import yaml
 
 from loramill import v1
 from loramill.errors import SpecError
+from loramill.foreign.companions import parse_prompt
 from loramill.foreign.draft import Draft
 from loramill.foreign.fields import set_field
 from loramill.foreign.importing import import_configuration
@@ -252,6 +253,33 @@ def test_command_lines_as_shells_read_them() -> None:
     text = "\n".join(lines)
     _, values = read_configuration("run.bat", text)
     assert values == {"unet_lr": 2e-4, "network_args": ["a=1", "b=2"], "xformers": True}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("a cat", {"prompt": "a cat"}),
+        ("a cat --n ugly, blurry --d 7 --l 7.5 --s 30 --w 512 --h 768",
+         {"prompt": "a cat", "negative_prompt": "ugly, blurry", "seed": 7, "guidance_scale": 7.5, "inference_steps": 30.0}),
+        ("# a comment", {}),
+        ("", {}),
+    ],
+)  # fmt: skip
+def test_prompts_of_kohya(line: str, expected: dict[str, object]) -> None:
+    assert parse_prompt(line) == expected
+
+
+def test_files_that_a_configuration_names_are_read_with_it(loramill: Loramill, tmp_path: Path) -> None:
+    (tmp_path / "run.sh").write_text("train_network.py --config_file conf --unet_lr 2e-4 --sample_prompts=prompts.txt")
+    (tmp_path / "conf.toml").write_text("[a]\nnetwork_dim = 12\nunet_lr = 9.0\n")
+    (tmp_path / "prompts.txt").write_text("a cat --d 3\n\na dog\n")
+    spec = read_spec(loramill("job", "import", str(tmp_path / "run.sh")).out)
+    assert (spec.adapter.rank, spec.unet.learning_rate) == (12, 2e-4)
+    assert [(prompt.prompt, prompt.seed) for prompt in spec.previews.prompts] == [("a cat", 3), ("a dog", 0)]
+    (tmp_path / "one.json").write_text('{"training_method": "LORA", "concept_file_name": "c.json"}')
+    (tmp_path / "c.json").write_text('[{"path": "/x/cat", "balancing": 3}]')
+    spec = read_spec(loramill("job", "import", str(tmp_path / "one.json")).out)
+    assert spec.dataset.subsets[0].repeats == 3
 
 
 def test_the_command_writes_a_spec_and_never_over_a_file(loramill: Loramill, tmp_path: Path) -> None:

@@ -83,12 +83,13 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
 ) -> None:
     """Make a spec of another trainer's configuration, and say what became of each of its keys. Nothing is sent."""
+    from loramill.foreign.companions import with_companions
     from loramill.foreign.importing import import_configuration
     from loramill.foreign.reading import read_configuration
     from loramill.foreign.writing import advice, lines_of, spec_file
 
     program, values = read_configuration(file.name, _read_text(file))
-    draft = import_configuration(program, values)
+    draft = import_configuration(program, with_companions(values, lambda name: _text_beside(file, name)))
     text = spec_file(draft, file.name)
     say(f"Read as {program.title}.")
     for line in lines_of(draft):
@@ -105,6 +106,14 @@ def import_(
     say(
         f"Wrote {out}. Check it with: loramill job submit {out} --set base_model=… --set dataset.dataset=… --validate-only"
     )
+
+
+def _text_beside(file: Path, name: str) -> str | None:
+    """The text of a file that a configuration names, relative to it or to where the command runs."""
+    for path in (file.parent / name, Path(name)):
+        if path.is_file():
+            return _read_text(path)
+    return None
 
 
 def _read_text(file: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from loramill.foreign.companions import PROMPTS
 from loramill.foreign.networks import set_network_args
 from loramill.foreign.rows import Unlike
 from loramill.foreign.schedules import set_schedule
@@ -22,6 +23,7 @@ def combine(draft: Draft) -> None:
     _optimizer(draft)
     set_schedule(draft, "lr_scheduler", "lr_warmup_steps", "lr_scheduler_num_cycles", "lr_scheduler_power")
     _unusual_schedule(draft)
+    _prompts(draft)
     if draft.get("loss_type") in ("huber", "smooth_l1"):
         draft.set("loss.threshold", draft.get("huber_c"), "huber_c")
         draft.set("loss.threshold_schedule", draft.get("huber_schedule"), "huber_schedule")
@@ -122,6 +124,24 @@ def _argument(draft: Draft, name: str, value: str) -> bool:
     else:
         return False
     return True
+
+
+def _prompts(draft: Draft) -> None:
+    """Lines of a file that was there to read. Guidance and steps are one for all previews: those of the first that has them."""
+    prompts = draft.values.get(PROMPTS)
+    if not isinstance(prompts, list):
+        return
+    for entry in prompts:
+        prompt = draft.spec.previews.prompts.add(
+            prompt=entry["prompt"], negative_prompt=entry.get("negative_prompt", "")
+        )
+        if "seed" in entry:
+            prompt.seed = entry["seed"]
+        if "guidance_scale" in entry and not draft.spec.previews.HasField("guidance_scale"):
+            draft.spec.previews.guidance_scale = entry["guidance_scale"]
+        if "inference_steps" in entry and not draft.spec.previews.HasField("inference_steps"):
+            draft.spec.previews.inference_steps = int(entry["inference_steps"])
+    draft.told(PROMPTS, "mapped", f"previews.prompts: {len(prompts)} of them")
 
 
 def _unusual_schedule(draft: Draft) -> None:

@@ -29,6 +29,9 @@ none is dropped in silence. It reads
 Of kohya's scripts those are `train_network.py` and `sdxl_train_network.py`, of diffusers' `train_text_to_image_lora.py`,
 `train_dreambooth_lora.py` and both with `_sdxl`.
 
+Files that a configuration names are read with it where they are there: `--config_file`, kohya's `--sample_prompts`, OneTrainer's
+concepts and samples.
+
 What a program takes where a key is missing is written into the spec as well, for our defaults are others. Base model and dataset
 are left to you, and the file says so on top: a base has the name that an operator gave it, and a dataset has to be uploaded
 (kohya's dataset configuration is read by `loramill dataset create FILE.toml`, see [datasets.md](datasets.md)). Check the

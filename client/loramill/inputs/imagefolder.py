@@ -89,7 +89,8 @@ def _made(captions: dict[str, str], named: dict[str, str]) -> list[InputFile]:
 def _without_captions_of(captions: dict[str, str], files: list[InputFile], found: Findings) -> list[InputFile]:
     replaced = [file for file in files if file.label.endswith(".txt") and stem(file.label) in captions]
     found.ignore((file.origin for file in replaced), "the metadata has the caption")
-    return [file for file in files if file not in replaced]
+    labels = {file.label for file in replaced}
+    return [file for file in files if file.label not in labels]
 
 
 def _rows(label: str, content: bytes, found: Findings) -> Iterator[_Row]:

@@ -177,7 +177,7 @@ def _files(subset: _Subset, prefix: str, entries: Sequence[Entry], read: Read, f
         found.problems.append(f"{subset.place}: caption_extension is {wanted!r}, but must be an ending such as '.txt'.")
         return []
     other = [end for end in CAPTIONS if end != wanted]
-    unread = [entry.label for entry in own if entry.label.lower().endswith(tuple(other))]
+    unread = {entry.label for entry in own if entry.label.lower().endswith(tuple(other))}
     found.ignore(unread, f"caption_extension is {wanted}")
     return beside([entry for entry in own if entry.label not in unread], read, found, (wanted.lower(),))
 
