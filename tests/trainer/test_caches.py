@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,11 +63,19 @@ def test_a_second_job_of_the_same_data_computes_nothing(
     def job(name: str, more: dict[str, object] | None = None, dataset: str = "d") -> Job:
         return jobs.new(f"caches {name}", {**change, **(more or {})}, dataset=dataset, caches="caches of their own")
 
-    # Four pictures, each also mirrored; two captions of the data and two of the prior; one batch of prior latents.
-    assert seen.prepared(job("first")) == (0, 8 + 4 + 1)
+    def kept() -> Counter[str]:
+        """How many values of each kind there are."""
+        return Counter(path.parent.name for path in jobs.place.folder.glob("caches of their own/*/*.safetensors"))
+
+    # Four pictures, each also mirrored and looked at; captions of the data, of the prior and of previews; one batch of prior latents.
+    seen.prepared(job("first"))
+    first = kept()
+    assert (first["latents"], first["looks"], first["prior"]) == (8, 4, 1)
+    assert first["words"] >= 2 + 2
     with monkeypatch.context() as patch:
         patch.setattr(prior, "draw_latents", None)
-        assert seen.prepared(job("second")) == (13, 0)
+        assert seen.prepared(job("second")) == (first.total(), 0)
+    assert kept() == first
     one, other = seen.trainings
     for key, posterior in one.posteriors.items():
         assert torch.equal(posterior.mean, other.posteriors[key].mean)
@@ -78,11 +87,16 @@ def test_a_second_job_of_the_same_data_computes_nothing(
     files = small_dataset()
     files["3.png"] = small_dataset(5)["4.png"]
     jobs.place.put_dataset("changed", files)
-    assert seen.prepared(job("changed picture", dataset="changed")) == (11, 2)
+    assert seen.prepared(job("changed picture", dataset="changed")) == (first.total() - 3, 3)
+    changed = kept()
+    assert changed - first == {"latents": 2, "looks": 1}
 
     # Another precision is another UNet, and the base's own pictures come from it; VAE and words stay what they are.
     in_bf16 = {"optimization": {"precision": "PRECISION_BF16"}}
-    assert seen.prepared(job("in bf16", in_bf16)) == (12, 1)
+    seen.prepared(job("in bf16", in_bf16))
+    anew = kept() - changed
+    assert anew["prior"] == 1
+    assert not {"latents", "words", "looks"} & set(anew)
 
 
 def test_a_damaged_entry_is_dropped(tmp_path: Path) -> None:
