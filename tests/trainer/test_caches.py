@@ -67,7 +67,7 @@ def test_a_second_job_of_the_same_data_computes_nothing(
         """How many values of each kind there are."""
         return Counter(path.parent.name for path in jobs.place.folder.glob("caches of their own/*/*.safetensors"))
 
-    # Four pictures, each also mirrored and looked at; captions of the data, of the prior and of previews; one batch of prior latents.
+    # Four pictures, each also mirrored and looked at; captions of data, prior and previews; one batch of prior latents.
     seen.prepared(job("first"))
     first = kept()
     assert (first["latents"], first["looks"], first["prior"]) == (8, 4, 1)
