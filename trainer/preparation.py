@@ -150,7 +150,7 @@ class Preparation:
         known = set(config.prior.captions) if config.prior else set()
         prompts = {text for one in config.previews.prompts for text in (one.prompt, one.negative_prompt)}
         words.prepare(captions | prompts, known, self.progress("encoding captions"))
-        prior = self._prior(base, words, fingerprint)
+        prior = self._prior(base, fingerprint)
         examples, held_out = self._parted(reading)
         order = self._order(examples)
         steps = config.optimization.steps or order.steps_of(config.optimization.epochs or 1)
@@ -247,14 +247,13 @@ class Preparation:
         layers = {name: layers_of(base.network(name)) for name in base.network_names}
         return begin_from(matched(file.layers, layers), self.config)
 
-    def _prior(self, base: Base, words: Words, fingerprint: str) -> list[PriorExample]:
+    def _prior(self, base: Base, fingerprint: str) -> list[PriorExample]:
         if self.config.prior is None:
             return []
         return draw_prior(
             self.config.prior,
             self.config.previews,
             base,
-            words.of_base,
             self.cache,
             side=self.config.pictures.resolution,
             seed=self.config.optimization.seed,

@@ -15,7 +15,7 @@ from torch import Tensor
 from trainer.cache import Cache
 from trainer.config import PreviewConfig, PriorConfig
 from trainer.families.base import Base
-from trainer.previews import Said, draw_latents
+from trainer.previews import draw_latents
 
 BATCH = 8
 
@@ -33,7 +33,6 @@ def draw_prior(
     config: PriorConfig,
     previews: PreviewConfig,
     base: Base,
-    said: Said,
     cache: Cache,
     *,
     side: int,
@@ -61,7 +60,7 @@ def draw_prior(
         )
         value = cache.get(key)
         if value is None:
-            value = {"latents": draw_latents(base, said, part, seeds, previews, side)}
+            value = {"latents": draw_latents(base, base.encode_captions, part, seeds, previews, side)}
             cache.put(key, value)
         examples.extend(PriorExample(caption, latent) for caption, latent in zip(part, value["latents"], strict=True))
     progress(len(captions), len(captions))

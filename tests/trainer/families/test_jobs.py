@@ -34,10 +34,14 @@ XL: dict[str, object] = {
     "adapter": {"targets": "ADAPTER_TARGETS_ALL", "conv_rank": 2, "conv_alpha": 3},
     "concept": {"prior_preservation": {"captions": ["a red heart"], "images": 2}},
     "dataset": {"flip_probability": 0.5},
-    "optimization": {"steps": 4},
-    "previews": {"prompts": [{"prompt": "a red [tag]", "seed": 1}, {"prompt": "a star", "negative_prompt": "a heart"}]},
+    "optimization": {"steps": 3},
+    "previews": {
+        "inference_steps": 2,
+        "prompts": [{"prompt": "a red [tag]", "seed": 1}, {"prompt": "a star", "negative_prompt": "a heart"}],
+    },
 }
-SD2: dict[str, object] = {**RATES, "optimization": {"steps": 3}}
+SD2: dict[str, object] = {**RATES, "optimization": {"steps": 2}, "previews": {"inference_steps": 2}}
+SHORT: dict[str, object] = {"optimization": {"steps": 1}, "previews": {"inference_steps": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def test_an_sdxl_job_that_is_broken_off_ends_with_the_same_adapter(
 
     def fail(events: RunEvents, step: int, trained_seconds: float) -> None:
         after_step(events, step, trained_seconds)
-        if step == 3:
+        if step == 2:
             raise StoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
@@ -144,7 +148,6 @@ def test_diffusers_draws_the_previews_of_an_sd2_job(jobs: Jobs, folders: dict[st
 
 
 def test_what_is_cached_and_frozen_is_not_loaded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen: dict[str, object] = {"optimization": {"steps": 1}}
     loaded: list[str] = []
     held: list[set[str]] = []
     load = Components._network
@@ -159,10 +162,10 @@ def test_what_is_cached_and_frozen_is_not_loaded(jobs: Jobs, monkeypatch: pytest
 
     monkeypatch.setattr(Components, "_network", load_and_tell)
     monkeypatch.setattr(run, "train", stop)
-    new(jobs, "sdxl", "cold", frozen).run()
+    new(jobs, "sdxl", "cold", SHORT).run()
     assert sorted(loaded) == ["text_encoder", "text_encoder_2", "unet", "vae"]
     loaded.clear()
-    new(jobs, "sdxl", "warm", frozen).run()
+    new(jobs, "sdxl", "warm", SHORT).run()
     assert sorted(loaded) == ["unet", "vae"], "the VAE draws the previews"
     assert held == [{"unet"}, {"unet"}]
 
@@ -185,7 +188,7 @@ def test_the_true_sizes_reach_the_unet(jobs: Jobs, monkeypatch: pytest.MonkeyPat
         raise StoreUnavailable("seen enough")
 
     monkeypatch.setattr(run, "train", look)
-    change: dict[str, object] = {"optimization": {"steps": 1}, "dataset": {"flip_probability": 0.5, "buckets": False}}
+    change: dict[str, object] = {**SHORT, "dataset": {"flip_probability": 0.5, "buckets": False}}
     jobs.new("sdxl sizes", change, base="sdxl", family="sdxl", dataset="wide").run()
     (one,) = examples
     left, top, right, _ = one.crops[0]
