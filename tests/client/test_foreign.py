@@ -252,7 +252,17 @@ def test_command_lines_as_shells_read_them() -> None:
     ]
     text = "\n".join(lines)
     _, values = read_configuration("run.bat", text)
-    assert values == {"unet_lr": 2e-4, "network_args": ["a=1", "b=2"], "xformers": True}
+    assert values == {
+        "script": "sdxl_train_network.py", "unet_lr": 2e-4, "network_args": ["a=1", "b=2"], "xformers": True,
+    }  # fmt: skip
+
+
+def test_sdxl_has_two_text_encoders_and_its_own_clip_skip() -> None:
+    both = imported("run.sh", "sdxl_train_network.py --learning_rate 1e-4 --text_encoder_lr 1e-5")
+    assert at(both, "text_encoder") == at(both, "text_encoder_2") == {"train": True, "learning_rate": 1e-5}
+    assert at(both, "clip_skip") is None
+    one = imported("run.sh", "sdxl_train_network.py --network_train_unet_only")
+    assert at(one, "text_encoder_2") is None
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,9 @@ def _rates(draft: Draft) -> None:
     if trained:
         key = "train.text_encoder_lr" if draft.given("train.text_encoder_lr") else "train.lr"
         draft.set("text_encoder.learning_rate", draft.values.get("train.text_encoder_lr", overall), key)
+        if truth(draft.values.get("model.is_xl", False)) or draft.values.get("model.arch") == "sdxl":
+            draft.set("text_encoder_2.train", True, "train.train_text_encoder")
+            draft.set("text_encoder_2.learning_rate", draft.values.get("train.text_encoder_lr", overall), key)
 
 
 def _optimizer(draft: Draft) -> None:

@@ -133,14 +133,14 @@ def combine(draft: Draft) -> None:
     resolution = draft.values.get("resolution", 1024 if sdxl else 512)
     draft.set("dataset.resolution", _side(resolution), "resolution")
     draft.set("dataset.buckets", False, "resolution", "pictures are cropped to squares there")
-    _rates(draft)
+    _rates(draft, sdxl)
     _length(draft, dreambooth, sdxl)
     set_schedule(draft, "lr_scheduler", "lr_warmup_steps", "lr_num_cycles", "lr_power")
     _data(draft, dreambooth)
     _outputs(draft)
 
 
-def _rates(draft: Draft) -> None:
+def _rates(draft: Draft, sdxl: bool) -> None:
     rate = draft.get("learning_rate")
     draft.set("unet.train", True, "learning_rate")
     draft.set("unet.learning_rate", rate, "learning_rate")
@@ -149,6 +149,9 @@ def _rates(draft: Draft) -> None:
     if trained:
         key = "text_encoder_lr" if draft.given("text_encoder_lr") else "learning_rate"
         draft.set("text_encoder.learning_rate", draft.values.get("text_encoder_lr", rate), key)
+        if sdxl:
+            draft.set("text_encoder_2.train", True, "train_text_encoder")
+            draft.set("text_encoder_2.learning_rate", draft.values.get("text_encoder_lr", rate), key)
     name = str(draft.get("optimizer")).lower()
     if truth(draft.values.get("use_8bit_adam", False)):
         draft.set("optimization.optimizer", "adamw_8bit", "use_8bit_adam")

@@ -121,7 +121,7 @@ _OPTIMIZATION: tuple[Row, ...] = (
     mapped("mixed_precision", "optimization.precision", precision, default="no"),
     mapped("gradient_checkpointing", "optimization.gradient_checkpointing", truth, default=False),
     mapped("seed", "optimization.seed"),
-    mapped("clip_skip", "clip_skip", default=1, says="1 is the last layer; family sdxl has 2 at least"),
+    mapped("clip_skip", "clip_skip", says="1 is the last layer"),
     *unsupported("adapters are always trained in fp32", "full_fp16", "full_bf16"),
     *unsupported("the base is held in optimization.precision", "fp8_base", "fp8_base_unet"),
     *unsupported(
@@ -232,6 +232,7 @@ _MACHINE: tuple[Row, ...] = (
         "console_log_simple",
     ),
     *needless("the file itself", "config_file", "output_config"),
+    combined("script", "text_encoder_2.train", says="sdxl_train_network.py trains both text encoders"),
     *needless(
         "compute is chosen by compute_class or compute_needs",
         "num_cpu_threads_per_process",

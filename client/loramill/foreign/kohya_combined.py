@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from loramill.foreign.draft import Draft
 
 
+_HERE = {
+    "relative_step": False,
+    "warmup_init": False,
+    "scale_parameter": True,
+    "use_bias_correction": False,
+    "amsgrad": False,
+}
+"""Arguments of optimizers that have no field, and what they are here."""
+
+
 def combine(draft: Draft) -> None:
     _places(draft)
     set_network_args(draft, pairs(draft.values["network_args"]) if draft.given("network_args") else {})
@@ -62,6 +72,11 @@ def _rates(draft: Draft) -> None:
     if not unet_only and encoders[0]:
         key = "text_encoder_lr" if draft.given("text_encoder_lr") else "learning_rate"
         draft.set("text_encoder.learning_rate", encoders[0], key)
+    sdxl = "sdxl" in str(draft.values.get("script", ""))
+    if sdxl and len(encoders) == 1:
+        encoders *= 2
+    if not unet_only and "script" not in draft.values and len(encoders) == 1:
+        draft.advice.append("text_encoder_2: of a base of family sdxl the scripts train it as they do the first.")
     if len(encoders) > 1 and not unet_only:
         draft.set("text_encoder_2.train", bool(encoders[1]), "text_encoder_lr")
         if encoders[1]:
@@ -99,7 +114,11 @@ def _optimizer(draft: Draft) -> None:
         draft.spec.adapter.ClearField("lora_plus_ratio")
         draft.told("network_args", "unsupported", "loraplus_lr_ratio: Prodigy finds a rate for each part itself.")
     arguments = pairs(draft.values["optimizer_args"]) if draft.given("optimizer_args") else {}
-    lost = [f"{name}={value}" for name, value in arguments.items() if not _argument(draft, name, value)]
+    lost = [
+        f"{name}={value}"
+        for name, value in arguments.items()
+        if not _argument(draft, name, value) and _HERE.get(name) is not truth(value)
+    ]
     if lost:
         draft.told("optimizer_args", "unsupported", f"{', '.join(lost)}: only weight_decay and betas have fields.")
     if chosen == "adafactor" and truth(arguments.get("relative_step", "True")):

@@ -105,7 +105,7 @@ def _command_line(name: str, text: str) -> tuple[Program, dict[str, Any]]:
     scripts = [(place, word) for place, word in enumerate(words) if _SCRIPT.search(word)]
     for place, word in scripts:
         if _KOHYA_SCRIPTS.search(word):
-            return KOHYA, _arguments(words[:place]) | _arguments(words[place + 1 :])
+            return KOHYA, {"script": word} | _arguments(words[:place]) | _arguments(words[place + 1 :])
         if _DIFFUSERS_SCRIPTS.search(word):
             return DIFFUSERS, {"script": word} | _arguments(words[:place]) | _arguments(words[place + 1 :])
     if scripts:

@@ -22,7 +22,13 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "client/foreign_examples").iterdi
 def test_an_imported_spec_is_valid(path: Path) -> None:
     draft = import_configuration(*read_configuration(path.name, path.read_text()))
     dataset = keys.dataset_name(keys.new_id(utc_now()))
-    base = v1.BaseModel(name="baseModels/sd", family="sd15", resolution=512, prediction_type="epsilon")
+    sdxl = "sdxl" in path.name
+    base = v1.BaseModel(
+        name="baseModels/sd",
+        family="sdxl" if sdxl else "sd15",
+        resolution=1024 if sdxl else 512,
+        prediction_type="v_prediction" if sdxl else "epsilon",
+    )
     overrides = ["base_model=sd", f"dataset.dataset={dataset}"]
     if not draft.spec.concept.activation_tag and not draft.spec.concept.class_words:
         overrides.append("concept.activation_tag=sks")  # left to the user, and the file says so
