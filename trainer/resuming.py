@@ -44,7 +44,7 @@ def resumed(training: Training, record: RunRecord, fingerprint: str) -> Start:
     for warning in warnings:
         log.warning(warning)
     restore(training, found.tensors, found.step)
-    log.info("resumed", step=found.step, generation=generation.generation)
+    log.info("resumed", step=found.step)
     return Start(step=found.step, trained_seconds=found.trained_seconds, generation=generation, warnings=warnings)
 
 
