@@ -67,9 +67,9 @@ def test_an_unknown_family(jobs: Jobs) -> None:
 
 
 def test_what_this_trainer_cannot_do(jobs: Jobs) -> None:
-    change = {"optimization": {"precision": "PRECISION_FP16"}, "dataset": {"crop": 99}}
+    change = {"adapter": {"type": 99}, "dataset": {"crop": 99}}
     said = ended(jobs.new("unsupported", change), v1.EXIT_CODE_USER_ERROR)
-    assert "optimization.precision fp16" in said
+    assert "adapter.type" in said
     assert "dataset.crop" in said
 
 

@@ -34,7 +34,10 @@ def test_everything_that_a_bare_spec_lacks_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"optimization": {"optimizer": 99}}, "optimization.optimizer is unset or not supported by this trainer; it can do"),
+        (
+            {"optimization": {"optimizer": 99}},
+            "optimization.optimizer is unset or not supported by this trainer; it can do",
+        ),
         ({"loss": {"type": 99}}, "loss.type is unset or not supported by this trainer; it can do: mse"),
         ({"adapter": {"type": 99}}, "adapter.type is unset or not supported by this trainer; it can do: lora, locon"),
         ({"unet": {"train": False}}, "Neither unet.train nor text_encoder.train"),
@@ -46,6 +49,36 @@ def test_everything_that_a_bare_spec_lacks_is_named_at_once() -> None:
 def test_what_this_trainer_cannot_do_is_refused_by_name(change: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         config_of(change)
+
+
+def test_what_the_base_knows_is_kept_for_every_concept() -> None:
+    concepts = [
+        {"activation_tag": "zorp", "prior_preservation": {"captions": ["a cat", "a dog"]}},
+        {"class_words": "car"},
+    ]
+    own = {"prior_preservation": {"enabled": True, "captions": ["a dog", "a dog"], "weight": 0.5}}
+    prior = config_of({"concept": own, "concepts": concepts}).prior
+    assert prior is not None
+    assert (prior.captions, prior.weight) == (("a dog", "a dog", "a cat", "car"), 0.5)
+    off = {"prior_preservation": {"enabled": False}}
+    assert config_of({"concept": off}).prior is None
+    others = config_of({"concept": off, "concepts": concepts}).prior
+    assert others is not None
+    assert others.captions == ("a cat", "a dog", "car")
+
+
+def test_a_subset_has_the_tag_and_the_weight_of_its_concept() -> None:
+    subsets = [
+        {"path_prefix": "a/", "weight": 2},
+        {"path_prefix": "b/", "concept": "zorp"},
+        {"path_prefix": "c/", "concept": "zorp", "class_images": True, "weight": 2},
+    ]
+    concept = {"prior_preservation": {"enabled": False, "weight": 0.25}}
+    config = config_of({"dataset": {"subsets": subsets}, "concept": concept, "concepts": [{"activation_tag": "zorp"}]})
+    assert [(one.activation_tag, one.weight) for one in config.subsets] == [("lumi", 2), ("zorp", 1), ("", 0.5)]
+    assert config.activation_tags == ("lumi", "zorp")
+    with pytest.raises(UserError, match="A subset names the concept 'blub'"):
+        config_of({"dataset": {"subsets": [{"concept": "blub"}]}})
 
 
 def test_previews_say_the_activation_tag() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from PIL import Image
 
 from tests.trainer.data import corpus
@@ -16,7 +17,7 @@ from trainer.data.rules import CaptionRules
 from trainer.data.views import View
 from trainer.errors import Preempted
 from trainer.formats.reading import read_adapter
-from trainer.loop import Training, caption_variant, captions_of, training_batch
+from trainer.loop import Training, caption_variant, captions_of, example_losses, training_batch
 
 CHANGE: dict[str, object] = {
     "dataset": {
@@ -117,6 +118,21 @@ def test_visits_are_drawn_among_all_views_and_told_as_they_are(training: Trainin
     assert len(crops) == 3, "left, middle and right; mirrored they are the same places"
     assert {caption for path, caption, _ in seen if path == "stars/0.png"} == {"lumi, a red star", "lumi, a blue star"}
     assert {crop for path, _, crop in seen if path == "hearts/0.png"} == {(0, 0)}
+
+
+def test_weights_and_masks_reach_the_loss(training: Training) -> None:
+    batches = [training_batch(training, visits) for step in range(8) for visits in training.order.batches_at(step)]
+    weighted = next(batch for batch in batches if batch.weights is not None)
+    masked = next(batch for batch in batches if batch.masks is not None and bool(batch.masks.min() < 1))
+    with torch.no_grad():
+        plain = example_losses(training, dataclasses.replace(weighted, weights=None))
+        torch.testing.assert_close(example_losses(training, weighted), plain * weighted.weights)
+        whole = example_losses(training, dataclasses.replace(masked, masks=None))
+        found = example_losses(training, masked)
+    assert masked.masks is not None
+    has_mask = masked.masks.flatten(1).min(1).values < 1
+    assert bool((found != whole)[has_mask].all())
+    torch.testing.assert_close(found[~has_mask], whole[~has_mask])
 
 
 def test_a_killed_job_ends_with_the_same_bits(jobs: Jobs, job: Job) -> None:

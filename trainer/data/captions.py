@@ -78,7 +78,7 @@ def has_tag_in_sentence(caption: str, activation_tag: str, rules: CaptionRules) 
     if not activation_tag:
         return False
     word = re.compile(rf"(?<!\w){_pattern(activation_tag)}(?!\w)", re.IGNORECASE)
-    return any(word.search(tag) for tag in _without(parse_tags(caption, rules.separator), activation_tag))
+    return any(word.search(tag) for tag in _without(tags_of(caption, rules), activation_tag))
 
 
 def _parted(caption: str, rules: CaptionRules, activation_tag: str) -> tuple[list[Group], int, list[Group]]:

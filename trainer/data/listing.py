@@ -96,12 +96,11 @@ def suffix(path: str) -> str:
 
 def masked_stem(path: str, mask_folder: str) -> str | None:
     """The stem of the picture that a file is the mask of; None if it is no mask. Masks in a folder have their picture's path."""
-    folder = mask_folder.strip("/")
-    if folder:
-        name = unicodedata.normalize("NFC", path).removeprefix(unicodedata.normalize("NFC", folder) + "/")
-        return stem(name) if name != unicodedata.normalize("NFC", path) else None
+    path, folder = unicodedata.normalize("NFC", path), unicodedata.normalize("NFC", mask_folder.strip("/"))
+    if folder and path.startswith(f"{folder}/") and suffix(path) in PICTURES:
+        return stem(path.removeprefix(f"{folder}/"))
     match = _MASK.fullmatch(path)
-    return unicodedata.normalize("NFC", match["stem"]) if match else None
+    return match["stem"] if match else None
 
 
 def list_files(files: Iterable[DataFile], rules: PictureRules, findings: Findings) -> Listing:

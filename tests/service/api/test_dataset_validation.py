@@ -148,6 +148,7 @@ def test_what_is_unset_is_filled_in() -> None:
     prior, of_cats = several.concept.prior_preservation, several.concepts[0].prior_preservation
     assert (prior.enabled, list(prior.captions), prior.weight, prior.images) == (False, [], 1, 16)
     assert (of_cats.enabled, list(of_cats.captions), of_cats.HasField("images")) == (True, ["cat"], False)
+    assert [prompt.prompt for prompt in several.previews.prompts] == ["[tag]", "a picture of [tag]", "cat"]
 
 
 def test_given_class_pictures_take_the_place_of_those_that_the_base_makes() -> None:

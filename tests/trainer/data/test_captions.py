@@ -199,3 +199,9 @@ def test_the_activation_tag_is_always_first_and_once(
 )
 def test_a_tag_inside_a_sentence_is_noticed(caption: str, tag: str, inside: bool) -> None:
     assert has_tag_in_sentence(caption, tag, CaptionRules()) is inside
+
+
+def test_a_tag_behind_any_separator_is_in_no_sentence() -> None:
+    rules = CaptionRules(keep_separator="|||", group_separator=";;;", lines_as_alternatives=True)
+    assert not has_tag_in_sentence("a ||| sks b;;;sks c\nsks d", "sks", rules)
+    assert has_tag_in_sentence("a ||| b\nmy sks", "sks", rules)
