@@ -56,7 +56,7 @@ def read_masks(
     """The masks of the views of the examples that have one; `factor` pixels a side of each number.
 
     `mirrored` says whether an example's visits can be mirrored. Masks lie in a file in the folder `work`. Raises UserError with
-    every mask that is black all over.
+    every mask that shows nothing wherever its picture is cut.
     """
     wanted = [
         (example, example.mask, view)
@@ -65,7 +65,7 @@ def read_masks(
         for view in views_of(example, mirrored=mirrored(example))
     ]
     values: TensorFile[View] = TensorFile(work)
-    black: set[str] = set()
+    seen: set[str] = set()
     keys = [_key(example, mask, view, factor) for example, mask, view in wanted]
     with cache.writing() as writer:
         for done, (key, value) in enumerate(cache.get_all(keys)):
@@ -75,11 +75,12 @@ def read_masks(
                 value = _decoded(example, mask, view, decoder, factor)
                 writer.put(key, value)
             values[view] = value
-            if not value["mask"].any():
-                black.add(example.path)
+            if value["mask"].any():
+                seen.add(example.path)
     progress(len(wanted), len(wanted))
     findings = Findings()
-    findings.problem_of(_NOTHING, [example.path for example in examples if example.path in black])
+    black = dict.fromkeys(example.path for example, _, _ in wanted if example.path not in seen)
+    findings.problem_of(_NOTHING, black)
     findings.raise_problems()
     return Masks(values)
 

@@ -57,11 +57,11 @@ def cache_in(folder: Path) -> Cache:
 
 
 def blob(width: int, height: int, seed: int) -> Image.Image:
-    """Soft white discs on black: nothing that another filter than the mask's would much change."""
+    """Soft white discs on black, one in the middle: nothing that another filter than the mask's would much change."""
     draw = np.random.default_rng(seed)
     picture = Image.new("L", (width, height))
-    for _ in range(3):
-        x, y, radius = draw.integers(0, width), draw.integers(0, height), min(width, height) // 3
+    radius = min(width, height) // 3
+    for x, y in [(width // 2, height // 2), *draw.integers(0, (width, height), (2, 2)).tolist()]:
         ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     return picture.filter(ImageFilter.GaussianBlur(max(width, height) / 40))
 
@@ -178,6 +178,7 @@ def test_where_mask_files_lie(read: Read) -> None:
     assert of({"10_cat/a.mask.png": mask, "b-masklabel.png": mask})[0] == ["10_cat/a.mask.png", "b-masklabel.png"]
     found, warnings = of({"masks/10_cat/a.png": mask, "masks/other.png": mask}, mask_folder="masks/")
     assert found == ["masks/10_cat/a.png", ""]
+    assert of({"masks/10_cat/a.png": mask, "b.mask.png": mask}, mask_folder="masks")[0][1] == "b.mask.png"
     assert "1 picture has no mask and counts wholly: 'b.webp'." in warnings
     assert "1 mask file has no picture of its name and is ignored: 'masks/other.png'." in warnings
     unused = of({"b.mask.png": mask}, masks="none")
