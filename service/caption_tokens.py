@@ -85,7 +85,7 @@ class CaptionTokens:
 
 def clip_tokenizer(vocabulary: dict[str, int], merges: str) -> Tokenizer:
     """CLIP's byte-pair encoding of this vocabulary; `merges` as in `merges.txt`, a pair a line below a line of its version."""
-    pairs = [tuple(line.split()) for line in merges.splitlines()[1:] if line]
+    pairs = [(first, second) for first, second in (line.split() for line in merges.splitlines()[1:] if line)]
     model: Any = BPE(vocab=vocabulary, merges=pairs, end_of_word_suffix="</w>", unk_token="<|endoftext|>")
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(

@@ -39,5 +39,5 @@ def name_of_embedding(tag: str) -> str:
 def with_tags_called(prompt: str, names: dict[str, str]) -> str:
     """The prompt with each tag replaced by its name there, the longest tag first."""
     for tag in sorted(names, key=len, reverse=True):
-        prompt = tag_pattern(tag).sub(lambda _, name=names[tag]: name, prompt)
+        prompt = tag_pattern(tag).sub(names[tag].replace("\\", r"\\"), prompt)
     return prompt
