@@ -179,7 +179,8 @@ def test_many_missing_captions_are_one_sentence(read: Read) -> None:
 )
 def test_no_picture_found_says_what_was_found(read: Read, contents: dict[str, bytes], what: str) -> None:
     assert any(
-        f"The dataset has no picture (.jpg, .png, .webp, .avif or .bmp): {what}; upload" in p for p in problems(read, contents)
+        f"The dataset has no picture (.jpg, .png, .webp, .avif or .bmp): {what}; upload" in p
+        for p in problems(read, contents)
     )
 
 
