@@ -19,6 +19,8 @@ class Place:
     create_time: datetime
     waits: bool
     """It was never launched. A job that was keeps its place until it has ended, also between two launches."""
+    held_back: bool = False
+    """An operator does not let it begin."""
 
 
 def in_order(places: Iterable[Place]) -> list[Place]:
@@ -29,7 +31,10 @@ def in_order(places: Iterable[Place]) -> list[Place]:
 
 
 def admitted(places: Iterable[Place], limit: int) -> list[Place]:
-    """The waiting jobs that may start now, where at most `limit` jobs are under way at once."""
+    """The waiting jobs that may start now, where at most `limit` jobs are under way at once.
+
+    One that is held back keeps its place in the order, and lets those behind it pass.
+    """
     all_places = list(places)
     under_way = sum(not place.waits for place in all_places)
-    return in_order(all_places)[: max(0, limit - under_way)]
+    return in_order(place for place in all_places if not place.held_back)[: max(0, limit - under_way)]

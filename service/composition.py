@@ -15,6 +15,7 @@ from loramill import v1
 from service.acceptance import Acceptance
 from service.adapter_uploads import AdapterUploads
 from service.adapters import Adapters
+from service.admission_control import AdmissionControl
 from service.audit import Audit
 from service.auth.refusals import Refusals
 from service.base_imports import BaseImports
@@ -98,6 +99,8 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
 
 def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) -> _Parts:
     store, executor = platform.store, platform.executor
+    audit = Audit(store)
+    control = AdmissionControl(store, platform.classes, audit)
     reconciler = Reconciler(
         store,
         executor,
@@ -109,14 +112,14 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
         ),
         ReconcilerCounts(registry),
         leads=platform.leads,
+        control=control,
     )
-    audit = Audit(store)
     datasets = Datasets(store, audit)
     threads = import_threads(platform, settings.data / "imports")
     launcher = import_launcher(platform, threads)
     bases = Bases(store, ImportStates(store, launcher))
     imports = BaseImports(store, bases, launcher, audit, allowed_imports(platform), mixed=platform.import_jobs is None)
-    jobs = Jobs(store, executor, reconciler.queue_position, audit)
+    jobs = Jobs(store, executor, reconciler.queue_position, audit, held_back=control.held_back)
     adapters = Adapters(store, audit)
 
     async def read(tenant: str, job: str) -> v1.TrainingJob:
@@ -126,7 +129,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     logs = RunLogs(store, executor, jobs, settings.watch_interval, following.stop)
     acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
     servicers = Servicers(
-        TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake),
+        TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake, control),
         DatasetServicer(
             datasets,
             Uploads(datasets, platform.staging, settings.upload_limit),

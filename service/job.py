@@ -52,13 +52,16 @@ def is_terminal(state: v1.TrainingJobState.ValueType) -> bool:
     return state in _TERMINAL
 
 
-def training_job(facts: JobFacts, now: datetime, queue_position: int | None = None) -> v1.TrainingJob:
-    """The job as callers see it. `queue_position` counts from 1, the next to start; None if it is not known.
+def training_job(
+    facts: JobFacts, now: datetime, queue_position: int | None = None, held_back: str = ""
+) -> v1.TrainingJob:
+    """The job as callers see it. `queue_position` counts from 1, the next to start; None if it is not known. `held_back` says why
+    no job of its class begins.
 
     Without executions in the facts, the state follows from the record alone: a trainer that died without a word then
     shows as working until its next launch or the outcome is recorded.
     """
-    standing = standing_of(facts, now, queue_position)
+    standing = standing_of(facts, now, queue_position, held_back)
     job = v1.TrainingJob(
         name=job_name(facts.job),
         spec=facts.create.spec,
@@ -85,14 +88,14 @@ def training_job(facts: JobFacts, now: datetime, queue_position: int | None = No
     return job
 
 
-def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = None) -> Standing:
+def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = None, held_back: str = "") -> Standing:
     newest = facts.newest
     if facts.outcome is not None:
         return Standing(facts.outcome.state, facts.outcome.reason, facts.outcome.message)
     if facts.cancel is not None:
         return _cancelling(facts)
     if newest is None:
-        return _queued(queue_position)
+        return _queued(queue_position, held_back)
     if newest.suspended:
         return _held_up(newest)
     if cause_of(newest, now) is not None:
@@ -115,8 +118,10 @@ def _cancelling(facts: JobFacts) -> Standing:
     return Standing(v1.TRAINING_JOB_STATE_CANCELLING, v1.STATE_REASON_CANCELLED_BY_USER, message)
 
 
-def _queued(position: int | None) -> Standing:
-    if position is None:
+def _queued(position: int | None, held_back: str) -> Standing:
+    if held_back:
+        message = held_back
+    elif position is None:
         message = "Waits to be launched."
     elif position == 1:
         message = "Is next in the queue; it starts as soon as a place is free."

@@ -23,6 +23,7 @@ from service.initial_adapter import refuse_used
 from service.job import is_terminal, training_job
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
+from service.usage import class_of
 from store.object_store import ObjectStore
 from store.records import put_record, read_record
 
@@ -62,6 +63,8 @@ class Jobs:
     queue_position: QueuePosition
     audit: Audit
     clock: Callable[[], datetime] = utc_now
+    held_back: Callable[[str], str] = lambda _compute_class: ""
+    """Why no job of a compute class begins; empty where they do."""
 
     def facts(self, tenant: str, job: str) -> JobFacts:
         """Raises ResourceNotFound."""
@@ -141,7 +144,8 @@ class Jobs:
             facts = with_executions(facts, self.executor)
         except ExecutorError as error:  # the record alone still tells a truth
             log.warning("the executor could not be asked", job=facts.job, error=str(error))
-        return training_job(facts, self.clock(), self.queue_position(facts.tenant, facts.job))
+        position = self.queue_position(facts.tenant, facts.job)
+        return training_job(facts, self.clock(), position, self.held_back(class_of(facts)))
 
     def _read(self, tenant: str, jobs: Iterable[str]) -> list[v1.TrainingJob]:
         """Those that exist, in the same order."""

@@ -467,3 +467,9 @@ class BaseImportKeys:
 
 BASES_PREFIX = f"{SHARED}/bases/"
 ACTIVE_PREFIX = f"{SHARED}/active/"
+ADMISSION_PREFIX = f"{SHARED}/admission/"
+
+
+def admission(number: int) -> str:
+    """What an operator has set, the `number`-th of its kind, from 1."""
+    return f"{ADMISSION_PREFIX}{number:08d}.json"

@@ -27,6 +27,7 @@ from service.launch_notes import note_end, note_starts
 from service.reconciler_metrics import NoMetrics
 from service.retry import RetryPolicy
 from service.times import to_datetime, utc_now
+from service.usage import class_of
 from service.verification import adapters_to_list, final_adapters
 from service.work_queue import WorkQueue
 from store.records import put_record, read_record, uri_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import datetime
 
+    from service.admission_control import AdmissionControl
     from service.decision import Action
     from service.executors import Executor
     from service.facts import JobFacts
@@ -86,14 +88,19 @@ class Reconciler:
         *,
         clock: Callable[[], datetime] = utc_now,
         leads: Callable[[], bool] = lambda: True,
+        control: AdmissionControl | None = None,
     ) -> None:
-        """`leads` tells whether this service may give places to waiting jobs; all else every service does."""
+        """`leads` tells whether this service may give places to waiting jobs; all else every service does. `control` tells
+        which of them operators hold back; without one, none.
+        """
         self._store = store
         self._executor = executor
         self._settings = settings or ReconcilerSettings()
         self._metrics = metrics or NoMetrics()
         self._clock = clock
         self._leads = leads
+        self._control = control
+        self._admission = v1.Admission()
         self._queue: WorkQueue[JobKey] = WorkQueue()
         self._turns = asyncio.Semaphore(self._settings.looks_at_once)
         longest = self._settings.longest_wait
@@ -173,12 +180,17 @@ class Reconciler:
             freed = self._places.pop(key, None) is not None
         else:
             created = to_datetime(facts.create.create_time)
-            self._places[key] = admission.Place(*key, created, waits=not facts.launches)
+            self._places[key] = admission.Place(*key, created, not facts.launches, self._held_back(facts))
             freed = False
-        self._metrics.places(sum(not place.waits for place in self._places.values()), self._settings.jobs)
+        places = self._places.values()
+        held_back = sum(place.waits and place.held_back for place in places)
+        self._metrics.places(sum(not place.waits for place in places), held_back, self._settings.jobs)
         if freed:
             for place in self._next_ones():
                 self.wake(place.tenant, place.job)
+
+    def _held_back(self, facts: JobFacts) -> bool:
+        return self._control is not None and bool(self._control.held_back(class_of(facts)))
 
     def _next_ones(self) -> list[admission.Place]:
         return admission.admitted(self._places.values(), self._settings.jobs)
@@ -240,6 +252,7 @@ class Reconciler:
             completed = await asyncio.to_thread(indexes.sweep, self._store, tenant)
             if completed:
                 log.info("jobs that were recorded and not listed are listed now", tenant=tenant, jobs=completed)
+        await self._admission_has_changed()
         await asyncio.gather(*(self._learn_place(key) for key in await asyncio.to_thread(self._active)))
 
     async def _learn_place(self, key: JobKey) -> None:
@@ -260,12 +273,23 @@ class Reconciler:
         for round_ in itertools.count():
             active = await self._persistent(Exception, asyncio.to_thread, self._active)
             look, in_look = divmod(round_, rounds_of_a_look)
+            changed = in_look == 0 and await self._admission_has_changed()
             # And those that hold a place here: what works for a job after its end, and what another service has ended.
             for key in {*active, *self._places}:
-                due = in_look == 0 and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
+                due = in_look == 0 and (changed or look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
                 if due or key not in self._places:
                     self._queue.add(key)
             await asyncio.sleep(self._settings.interval.total_seconds())
+
+    async def _admission_has_changed(self) -> bool:
+        """Whether an operator has held jobs back since the last look, or has let them begin."""
+        if self._control is None:
+            return False
+        before, self._admission = (
+            self._admission,
+            await self._persistent(Exception, asyncio.to_thread, self._control.refresh),
+        )
+        return before != self._admission
 
     def _merely_waits(self, key: JobKey) -> bool:
         """Whether nothing is expected of the job: others are before it, and who changes something about it wakes it."""

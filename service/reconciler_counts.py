@@ -59,6 +59,9 @@ class ReconcilerCounts:
         )
         self._failed = Counter("loramill_reconcile_failures", "Turns that ended in an error.", registry=registry)
         self._under_way = Gauge("loramill_queue_under_way", "Jobs that hold a place.", registry=registry)
+        self._held_back = Gauge(
+            "loramill_queue_held_back", "Waiting jobs that an operator does not let begin.", registry=registry
+        )
         self._places = Gauge("loramill_queue_places", "Jobs that may hold a place at once.", registry=registry)
 
     def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
@@ -85,8 +88,9 @@ class ReconcilerCounts:
         if failed:
             self._failed.inc()
 
-    def places(self, under_way: int, limit: int) -> None:
+    def places(self, under_way: int, held_back: int, limit: int) -> None:
         self._under_way.set(under_way)
+        self._held_back.set(held_back)
         self._places.set(limit)
 
 

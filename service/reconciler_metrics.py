@@ -32,8 +32,8 @@ class ReconcilerMetrics(Protocol):
         """Once a turn of a job."""
         ...
 
-    def places(self, under_way: int, limit: int) -> None:
-        """Whenever it is known: jobs that hold a place, and the places that there are."""
+    def places(self, under_way: int, held_back: int, limit: int) -> None:
+        """Whenever it is known: jobs that hold a place, those that wait and are held back, and the places that there are."""
         ...
 
 
@@ -55,5 +55,5 @@ class NoMetrics:
     def reconciled(self, seconds: float, failed: bool) -> None:
         del seconds, failed
 
-    def places(self, under_way: int, limit: int) -> None:
-        del under_way, limit
+    def places(self, under_way: int, held_back: int, limit: int) -> None:
+        del under_way, held_back, limit

@@ -19,6 +19,8 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "CreateTrainingJob",  # the request_id, always sent, makes the second the first
         "GetTrainingJob",
         "ListComputeClasses",
+        "GetAdmission",
+        "SetAdmission",  # as it shall be: twice is once
         "ListTrainingJobs",
         "WatchTrainingJob",
         "CancelTrainingJob",

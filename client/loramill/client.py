@@ -150,6 +150,14 @@ class Client:
         answer = self._calls.unary(self._training.ListComputeClasses, v1.ListComputeClassesRequest())
         return list(answer.compute_classes)
 
+    def get_admission(self) -> v1.Admission:
+        """Whether waiting jobs begin."""
+        return self._calls.unary(self._training.GetAdmission, v1.GetAdmissionRequest())
+
+    def set_admission(self, admission: v1.Admission) -> v1.Admission:
+        """Holds waiting jobs back, or lets them begin, in the place of all that was set before. For operators."""
+        return self._calls.unary(self._training.SetAdmission, v1.SetAdmissionRequest(admission=admission))
+
     # Datasets
 
     def create_dataset(

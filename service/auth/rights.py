@@ -36,6 +36,8 @@ NEEDED: dict[str, Role] = {
         ListTrainingMetrics=Role.VIEWER,
         StreamTrainingLogs=Role.VIEWER,
         ListComputeClasses=Role.VIEWER,
+        GetAdmission=Role.VIEWER,
+        SetAdmission=Role.OPERATOR,
     ),
     **_methods(
         "DatasetService",

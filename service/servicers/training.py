@@ -13,6 +13,7 @@ from loramill import v1
 from loramill.v1 import training_service_pb2_grpc
 from service import compute_choice
 from service.acceptance import Acceptance
+from service.admission_control import AdmissionControl
 from service.caller import current_caller
 from service.jobs import Jobs, StillEnding, job_id
 from service.measurements import list_metrics
@@ -35,6 +36,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     logs: RunLogs
     wake: Wake
     """Tells the reconciler, on the event loop's thread, that something about a job has changed."""
+    control: AdmissionControl
 
     async def CreateTrainingJob(self, request: v1.CreateTrainingJobRequest, _context: object) -> v1.TrainingJob:
         caller = current_caller()
@@ -96,3 +98,10 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
         self, _request: v1.ListComputeClassesRequest, _context: object
     ) -> v1.ListComputeClassesResponse:
         return v1.ListComputeClassesResponse(compute_classes=compute_choice.offers(self.acceptance.classes))
+
+    async def GetAdmission(self, request: v1.GetAdmissionRequest, _context: object) -> v1.Admission:
+        del request
+        return await asyncio.to_thread(self.control.refresh)
+
+    async def SetAdmission(self, request: v1.SetAdmissionRequest, _context: object) -> v1.Admission:
+        return await asyncio.to_thread(self.control.set, current_caller(), request.admission)

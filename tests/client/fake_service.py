@@ -62,6 +62,7 @@ class State:
     compute: v1.ComputePlan = field(default_factory=v1.ComputePlan)
     """Where accepted jobs run."""
     compute_classes: list[v1.ComputeClass] = field(default_factory=list)
+    admission: v1.Admission = field(default_factory=v1.Admission)
     fail_first: dict[str, int] = field(default_factory=dict)
     """So many calls of a method fail with UNAVAILABLE before one is answered."""
     damage: bool = False
@@ -186,6 +187,13 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
 
     def ListComputeClasses(self, request, context):
         return v1.ListComputeClassesResponse(compute_classes=self.state.compute_classes)
+
+    def GetAdmission(self, request, context):
+        return self.state.admission
+
+    def SetAdmission(self, request, context):
+        self.state.admission = request.admission
+        return self.state.admission
 
 
 class Datasets(dataset_service_pb2_grpc.DatasetServiceServicer):

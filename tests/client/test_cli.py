@@ -159,6 +159,21 @@ def test_the_compute_classes_that_jobs_can_run_on(service: FakeService, loramill
     assert loramill("compute", "list", "-o", "name").out == "gpu\nspot\n"
 
 
+def test_operators_hold_jobs_back_and_let_them_begin(service: FakeService, loramill: Loramill) -> None:
+    assert loramill("admission", "show").out.split() == ["waiting", "jobs", "begin"]
+    assert "the store moves" in loramill("admission", "pause", "--reason", "the store moves").out
+    loramill("admission", "close", "spot")
+    loramill("admission", "close", "gpu")
+    loramill("admission", "open", "spot")
+    state = service.state.admission
+    assert (state.paused, [*state.closed_compute_classes], state.reason) == (True, ["gpu"], "the store moves")
+    assert "do not begin" in loramill("admission", "show").out
+    assert loramill("admission", "resume").code == 0
+    assert (service.state.admission.paused, service.state.admission.reason) == (False, "the store moves")
+    loramill("admission", "open", "gpu")
+    assert service.state.admission == v1.Admission(), "a reason for nothing is forgotten"
+
+
 def test_all_problems_of_a_spec_at_once(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
     spec_file.write_text("base_model: shapes\nadaptor: {}\nadapter: {rank: x}\n")
     result = loramill("job", "submit", str(spec_file))

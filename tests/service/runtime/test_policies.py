@@ -253,8 +253,8 @@ def test_outcomes_say_what_is_left() -> None:
     assert damaged.message.startswith("The final adapter of launch 3 is not whole: x is not there.")
 
 
-def place(job: str, minute: int, waits: bool = True) -> Place:
-    return Place(TENANT, job, START + timedelta(minutes=minute), waits)
+def place(job: str, minute: int, waits: bool = True, held_back: bool = False) -> Place:
+    return Place(TENANT, job, START + timedelta(minutes=minute), waits, held_back)
 
 
 @pytest.mark.parametrize(
@@ -267,6 +267,8 @@ def place(job: str, minute: int, waits: bool = True) -> Place:
         ([place("a", 2), place("b", 1, waits=False)], 1, ""),
         ([place("a", 2), place("b", 1, waits=False)], 2, "a"),
         ([place("a", 2), place("b", 1, waits=False), place("c", 0, waits=False)], 1, ""),
+        ([place("a", 2), place("b", 1, held_back=True), place("c", 3)], 1, "a"),
+        ([place("a", 2, held_back=True)], 9, ""),
         # Ids sort newest first: of one moment, the greater is the older.
         ([place("a", 1), place("c", 1), place("b", 1)], 2, "cb"),
     ],

@@ -404,8 +404,8 @@ class Counted:
         assert seconds >= 0
         self.turns.append(failed)
 
-    def places(self, under_way: int, limit: int) -> None:
-        assert limit == QUICK.jobs
+    def places(self, under_way: int, held_back: int, limit: int) -> None:
+        assert (held_back, limit) == (0, QUICK.jobs)
         self.held.append(under_way)
 
 
