@@ -9,16 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from loramill.inputs.names import CAPTIONS, FOREIGN_PICTURES, LITTER, PICTURES
 from trainer.data.findings import Findings, Kind, shown
 from trainer.data.rules import PictureRules, SubsetRules
 
-PICTURES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".bmp"})
-CAPTIONS = frozenset({".txt", ".caption"})
-FOREIGN_PICTURES = frozenset(
-    {".gif", ".tif", ".tiff", ".heic", ".heif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".ico"}
-    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
-)
-_LITTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 _REPEATS_FOLDER = re.compile(r"(?:^|/)(([0-9]+)_[^/]+/)[^/]+$")
 _MASK = re.compile(r"(?P<stem>.*[^/])(?:\.mask|-masklabel)\.png", re.IGNORECASE)
 """Masks beside their pictures: `1.mask.png`, or OneTrainer's `1-masklabel.png`."""
@@ -116,7 +110,7 @@ def list_files(files: Iterable[DataFile], rules: PictureRules, findings: Finding
         if suffix(file.path) in CAPTIONS:
             captions[stem(file.path)] = (*captions.get(stem(file.path), ()), file)
     foreign = [file for file in readable if suffix(file.path) in FOREIGN_PICTURES]
-    others = [file for file in readable if suffix(file.path) not in PICTURES | CAPTIONS | FOREIGN_PICTURES]
+    others = [file for file in readable if suffix(file.path) not in {*PICTURES, *CAPTIONS, *FOREIGN_PICTURES}]
     findings.problem_of(_FOREIGN, (file.path for file in foreign))
     findings.warning_of(_OTHER, (file.path for file in others))
     if not pictures:
@@ -173,7 +167,7 @@ def _is_readable(file: DataFile) -> bool:
 
 
 def _is_litter(path: str) -> bool:
-    return any(part.startswith(".") or part in _LITTER for part in path.split("/"))
+    return any(part.startswith(".") or part in LITTER for part in path.split("/"))
 
 
 def _check_paths(files: Sequence[DataFile], findings: Findings) -> None:

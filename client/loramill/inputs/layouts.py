@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loramill.inputs.result import Entry, InputFile
     from loramill.inputs.source import Source
 
-_SHOWN_ENDINGS = "png, jpg, jpeg, webp or bmp"
+_SHOWN_ENDINGS = "jpg, png, webp, avif or bmp"
 
 
 def read_input(

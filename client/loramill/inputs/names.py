@@ -27,7 +27,8 @@ LONGEST_PATH = 1000
 
 _MASK = ".mask.png"
 _FOREIGN_MASK = "-masklabel.png"
-_LITTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+LITTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+"""What systems leave behind, beside hidden files."""
 _JOINERS = "\u200c\u200d"
 """Invisible, but parts of words and of emoji."""
 _LINE_ENDS = "\u2028\u2029"
@@ -48,13 +49,14 @@ def is_picture(label: str) -> bool:
 
 
 def is_mask(label: str) -> bool:
-    """Whether it says which part of the picture `a.jpg` is learnt from: `a.mask.png`."""
-    return label.lower().endswith(_MASK)
+    """Whether it says which part of the picture `a.jpg` is learnt from: `a.mask.png`, or as OneTrainer has it."""
+    return label.lower().endswith((_MASK, _FOREIGN_MASK))
 
 
 def masked(label: str) -> str:
     """The stem of the picture that a mask belongs to."""
-    return stem(label[: -len(_MASK)] + ".png")
+    ending_of_mask = next(end for end in (_MASK, _FOREIGN_MASK) if label.lower().endswith(end))
+    return stem(label[: -len(ending_of_mask)] + ".png")
 
 
 def mask_label(label: str) -> str | None:
@@ -76,7 +78,7 @@ def is_archive(label: str) -> bool:
 
 def is_litter(label: str) -> bool:
     """Hidden files, and what systems leave behind."""
-    return any((part.startswith(".") and part not in (".", "..")) or part in _LITTER for part in label.split("/"))
+    return any((part.startswith(".") and part not in (".", "..")) or part in LITTER for part in label.split("/"))
 
 
 def quoted(label: str) -> str:
