@@ -14,7 +14,7 @@ SKETCH = 16
 """Pixels a side of the small colour picture that is compared after the hashes."""
 MOST_DIFFERENT_BITS = 14
 """Of 128, up to which two pictures may be the same: recompressed, resized, a little brighter or cropped by a few pixels."""
-MOST_DIFFERENT_COLOUR = 0.07
+MOST_DIFFERENT_COLOUR = 0.06
 """Root mean square difference of the small pictures, 0 to 1, up to which they are: drawings of one kind share their hash."""
 
 _DARKER = 1.5 / 255
