@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trainer.errors import UserError
 
-_MOST_SENTENCES = 20
+_MOST_SENTENCES = 100
 _MOST_NAMES = 8
 _LONGEST_NAME = 120
 

@@ -157,8 +157,8 @@ def test_every_problem_is_named_at_once(read: Read) -> None:
 
 
 def test_a_long_list_of_problems_is_cut(read: Read) -> None:
-    found = problems(read, {f"{n:02}.png": bytes([n]) for n in range(30)}, subsets=FIXED)
-    assert len(found) == 21
+    found = problems(read, {f"{n:03}.png": bytes([n]) for n in range(110)}, subsets=FIXED)
+    assert len(found) == 101
     assert found[-1] == "And 10 more problems of the dataset."
 
 
