@@ -101,7 +101,12 @@ def clip_tokenizer(vocabulary: dict[str, int], merges: str) -> Tokenizer:
 
 
 def _inspected(encoder: str, tokenizer: Tokenizer, caption: str, most: int) -> v1.EncoderTokens:
-    encoding = tokenizer.encode(caption, add_special_tokens=False)
+    try:
+        encoding = tokenizer.encode(caption, add_special_tokens=False)
+    except Exception as error:  # the library raises nothing more precise
+        raise Refused(
+            f"The tokenizer of {encoder} cannot split this caption ({error}); import a base model with CLIP's whole vocabulary."
+        ) from error
     tokens = [
         v1.Token(id=number, piece=piece, text=caption[start:end], chunk=place // CHUNK + 1 if place < most else 0)
         for place, (number, piece, (start, end)) in enumerate(

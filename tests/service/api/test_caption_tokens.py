@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,13 @@ SHAPES_TOKENIZER = Path(__file__).parents[3] / "trainer/builtin/shapes/base/toke
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def inspected(api: Api, caption: str, max_tokens: int = 0, base: str = "shapes") -> list[v1.EncoderTokens]:
+async def inspected(api: Api, caption: str, max_tokens: int = 0, base: str = "words") -> list[v1.EncoderTokens]:
+    """By a base that has the built-in base's tokenizer, unless it is named; imported when it is first asked for."""
+    if not (api.models / base).exists():
+        folder = write_base(api.models / base)
+        for name in ("vocab.json", "merges.txt", "tokenizer.json"):
+            shutil.copyfile(SHAPES_TOKENIZER / name, folder / "tokenizer" / name)
+        await api.bases.ImportBaseModel(v1.ImportBaseModelRequest(base_model_id=base, source_uri=folder.as_uri()))
     request = v1.InspectTokensRequest(name=f"baseModels/{base}", caption=caption, max_tokens=max_tokens)
     return list((await api.bases.InspectTokens(request)).encoders)
 
@@ -62,7 +69,7 @@ async def test_both_encoders_of_a_base_are_told_each_by_its_own_tokenizer(api: A
     assert (second.encoder, len(second.tokens)) == ("text_encoder_2", 4)
 
 
-def test_both_kinds_of_files_split_alike() -> None:
+async def test_both_kinds_of_files_split_alike() -> None:
     newer = Tokenizer.from_str((SHAPES_TOKENIZER / "tokenizer.json").read_text())
     newer.no_padding()
     older = clip_tokenizer(
@@ -78,6 +85,13 @@ async def test_what_is_wrong_is_said_at_once(api: Api) -> None:
     answer = await error_of(api.bases.InspectTokens(request))
     assert answer.code == grpc.StatusCode.INVALID_ARGUMENT
     assert "caption has 10001 characters" in answer.message
-    assert "max_tokens is 100, but must be 75, 150 or 225" in answer.message
+    assert answer.reasons == {"caption": "OUT_OF_RANGE", "max_tokens": "OUT_OF_RANGE"}
     absent = await error_of(api.bases.InspectTokens(v1.InspectTokensRequest(name="baseModels/absent")))
     assert absent.code == grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_vocabulary_that_cannot_spell_a_caption_is_named(api: Api) -> None:
+    """That of the tests' base has one letter."""
+    answer = await error_of(api.bases.InspectTokens(v1.InspectTokensRequest(name="baseModels/shapes", caption="b")))
+    assert answer.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "The tokenizer of text_encoder cannot split this caption" in answer.message
