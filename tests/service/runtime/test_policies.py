@@ -267,8 +267,6 @@ def place(job: str, minute: int, waits: bool = True, held_back: bool = False) ->
         ([place("a", 2), place("b", 1, waits=False)], 1, ""),
         ([place("a", 2), place("b", 1, waits=False)], 2, "a"),
         ([place("a", 2), place("b", 1, waits=False), place("c", 0, waits=False)], 1, ""),
-        ([place("a", 2), place("b", 1, held_back=True), place("c", 3)], 1, "a"),
-        ([place("a", 2, held_back=True)], 9, ""),
         # Ids sort newest first: of one moment, the greater is the older.
         ([place("a", 1), place("c", 1), place("b", 1)], 2, "cb"),
     ],
@@ -276,3 +274,10 @@ def place(job: str, minute: int, waits: bool = True, held_back: bool = False) ->
 def test_admission(places: list[Place], limit: int, expected: str) -> None:
     assert "".join(each.job for each in admitted(places, limit)) == expected
     assert "".join(each.job for each in in_order(places)).startswith(expected)
+
+
+def test_who_is_held_back_keeps_the_place_and_lets_others_pass() -> None:
+    places = [place("a", 2), place("b", 1, held_back=True), place("c", 3)]
+    assert [each.job for each in in_order(places)] == ["b", "a", "c"]
+    assert [each.job for each in admitted(places, 1)] == ["a"]
+    assert admitted([place("a", 2, held_back=True)], 9) == []
