@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from loramill import v1
 from service import compute_choice
@@ -54,8 +55,17 @@ def _given(message: object, field: str) -> bool:
     return bool(message.HasField(field))  # type: ignore[attr-defined]
 
 
-def _rate_is_far_from_1(target: v1.TargetSpec) -> bool:
-    return target.HasField("learning_rate") and target.learning_rate < 0.1
+def _prodigys_rate_is_far_from_1(target: str, asked: Asked) -> bool:
+    network: v1.TargetSpec = getattr(asked.spec, target)
+    return asked.optimizer(_PRODIGY) and network.HasField("learning_rate") and network.learning_rate < 0.1
+
+
+def _wants_without_validation(field: str, asked: Asked) -> bool:
+    return bool(getattr(asked.spec.validation, field)) and not asked.holds_out
+
+
+def _says_without_validation(field: str, asked: Asked) -> bool:
+    return _given(asked.spec.validation, field) and not asked.holds_out
 
 
 def _holds_out_an_unknown_subset(asked: Asked) -> bool:
@@ -159,7 +169,7 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(
             f"{target}.learning_rate",
-            lambda asked, target=target: asked.optimizer(_PRODIGY) and _rate_is_far_from_1(getattr(asked.spec, target)),
+            partial(_prodigys_rate_is_far_from_1, target),
             "is far below 1, but PRODIGY finds the rate itself and multiplies it by this; leave it out, or set 0.1 to 1.",
         )
         for target in ("unet", "text_encoder", "text_encoder_2")
@@ -207,7 +217,7 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(
             f"validation.{field}",
-            lambda asked, field=field: bool(getattr(asked.spec.validation, field)) and not asked.holds_out,
+            partial(_wants_without_validation, field),
             "is set, but no examples are held out to measure; set validation.share, such as 0.1, or validation.subset, or "
             "leave it out.",
         )
@@ -216,7 +226,7 @@ RULES: tuple[Rule, ...] = (
     *(
         Rule(
             f"validation.{field}",
-            lambda asked, field=field: _given(asked.spec.validation, field) and not asked.holds_out,
+            partial(_says_without_validation, field),
             "is set, but no examples are held out to measure; set validation.share, such as 0.1, or validation.subset, or "
             "leave it out.",
         )
