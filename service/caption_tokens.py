@@ -30,6 +30,8 @@ LIMITS = (75, 150, 225)
 _LONGEST_CAPTION = 10_000
 _ENCODERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 """Text encoders, and the folders of their tokenizers."""
+_FRAME = ("<|startoftext|>", "<|endoftext|>")
+"""Start and end, which a caption may spell out."""
 _KEPT = 8
 """Tokenizers that stay in memory: some 10 MB each at CLIP's size."""
 _CLIP_PIECES = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
@@ -97,6 +99,7 @@ def clip_tokenizer(vocabulary: dict[str, int], merges: str) -> Tokenizer:
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
+    tokenizer.add_special_tokens([token for token in _FRAME if token in vocabulary])
     return tokenizer
 
 
