@@ -16,6 +16,8 @@ from store.records import read_record
 
 SILENCE = timedelta(seconds=60)
 """Without a sign of life for so long, an import of which nothing else is known counts as dead."""
+BEGINNING = timedelta(seconds=5)
+"""For so long an import that has not said anything yet may still be about to be begun by whoever wrote its request down."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,9 @@ class ImportStates:
         seen = self.launcher.observe(base, number, record.request)
         found.message = seen.message
         sign = found.update_time if found.HasField("update_time") else record.create_time
-        silent = self.clock() - to_datetime(sign) > SILENCE
-        if seen.alive is False or (seen.alive is None and silent):
+        silence = self.clock() - to_datetime(sign)
+        gone = seen.alive is False and (status is not None or silence > BEGINNING)
+        if gone or (seen.alive is None and silence > SILENCE):
             # It may have ended just before it was looked at.
             end = read_record(self.store, import_keys.end, v1.BaseModelImportStatus)
             return end.base_import if end is not None else _lost(found)

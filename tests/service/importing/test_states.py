@@ -105,13 +105,15 @@ def test_the_same_request_joins_and_another_one_waits(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "minutes"), [(Seen(alive=False, message="Its pod ran out of memory."), 0), (Seen(alive=None), 2)]
+    ("seen", "seconds"), [(Seen(alive=False, message="Its pod ran out of memory."), 6), (Seen(alive=None), 61)]
 )
 def test_one_that_died_without_a_word_has_failed_and_can_be_asked_for_again(
-    world: World, seen: Seen, minutes: int
+    world: World, seen: Seen, seconds: int
 ) -> None:
     world.ask()
-    world.launcher.seen, world.now = seen, NOW + timedelta(minutes=minutes)
+    world.launcher.seen, world.now = seen, NOW + timedelta(seconds=seconds - 2)
+    assert world.bases.get("mine").state == v1.BASE_MODEL_STATE_IMPORTING
+    world.now += timedelta(seconds=2)
     base = world.bases.get("mine")
     assert (base.state, base.last_import.problems[0].reason) == (v1.BASE_MODEL_STATE_FAILED, "INTERRUPTED")
     assert "import it again" in base.last_import.message
