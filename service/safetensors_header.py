@@ -16,7 +16,8 @@ from typing import Any
 LARGEST_HEADER = 100_000_000
 """Bytes; the format's own limit."""
 
-_LENGTH_BYTES = 8
+HEADER_LENGTH_BYTES = 8
+"""Bytes before the header, which say how long it is."""
 _PIECE = 8 << 20
 """Bytes read at a time."""
 
@@ -75,8 +76,8 @@ def read_header(path: Path, largest: int = LARGEST_HEADER) -> Header:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if size < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+        if size < HEADER_LENGTH_BYTES or length > size - HEADER_LENGTH_BYTES:
             raise HeaderError("is no whole safetensors file: its header does not fit; download it again")
         if length > largest:
             raise HeaderError(
@@ -87,7 +88,7 @@ def read_header(path: Path, largest: int = LARGEST_HEADER) -> Header:
         header = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise HeaderError("is no safetensors file: its header is not JSON; download it again") from error
-    tensors = _tensors(header, _LENGTH_BYTES + length, size)
+    tensors = _tensors(header, HEADER_LENGTH_BYTES + length, size)
     return Header(tensors, _metadata(header))
 
 

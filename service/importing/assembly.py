@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from service.importing.problems import unsuitable
 from service.importing.reporting import Reporter
 from service.importing.selection import Selection
 from service.layout import CONFIG_FILES, WEIGHT_FILES
-from service.safetensors_header import Header, HeaderError, read_header
+from service.safetensors_header import HEADER_LENGTH_BYTES, LARGEST_HEADER, Header, HeaderError, read_header
 
 _VAE_CONFIG, _VAE_WEIGHTS = CONFIG_FILES["vae"], WEIGHT_FILES["vae"]
 
@@ -51,6 +51,28 @@ def assemble(
         _replace_vae(assembled, vae, staging, reporter.progress)
     assembled.notes.extend([*base.selection.notes, *(vae.selection.notes if vae is not None else ())])
     return assembled
+
+
+def check_head(
+    name: str,
+    head: Callable[[int], bytes],
+    size: int,
+    families: Mapping[str, FamilyConfigs],
+    staging: Path,
+    *,
+    needs_vae: bool,
+) -> None:
+    """Looks at a single file's header, so that a wrong one is refused before gigabytes of it are fetched. Raises ImportFailed.
+
+    `head` reads its first bytes, `size` is that of all of it.
+    """
+    length = int.from_bytes(head(HEADER_LENGTH_BYTES), "little")
+    path = staging / "head.safetensors"
+    with path.open("wb") as file:
+        file.write(head(HEADER_LENGTH_BYTES + min(length, LARGEST_HEADER)))
+        file.truncate(size)  # the tensors are a hole, of which only the length counts
+    examine_checkpoint(path, _header(name, path), families, needs_vae=needs_vae)
+    path.unlink()
 
 
 def _converted(

@@ -59,6 +59,10 @@ class FolderPlace:
             )
         return Listing(self._source.uri, {name: _size(self._path / name) for name in _names(self._path)})
 
+    def head(self, name: str, length: int) -> bytes:
+        with self.fetch(name, lambda _: None).open("rb") as file:
+            return file.read(length)
+
     def fetch(self, name: str, progress: Progress) -> Path:
         path = Path(os.path.realpath(self._path / name))
         if not is_below(path, self._roots):

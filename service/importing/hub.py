@@ -19,7 +19,7 @@ import stamina
 import structlog
 from huggingface_hub import HfApi, errors, get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers, disable_progress_bars  # type: ignore[attr-defined]
+from huggingface_hub.utils import build_hf_headers, disable_progress_bars, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
 from service.importing import problems
 from service.importing.counting import Counting, Told
@@ -36,6 +36,7 @@ _ATTEMPTS = 6
 _PATIENCE_S = 120.0
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _ANSWER_S = 30.0
+_BLOCK = 64 << 10
 _LARGEST_HTTP = 50_000_000_000
 """Bytes of one file that hubs send over plain HTTP."""
 
@@ -94,8 +95,12 @@ class HubPlace:
             raise failed(problems.NOT_FOUND, f"{pinned.uri} has no file; check the path behind the repository.")
         return Listing(pinned.uri, sizes, "", _text(license))
 
+    def head(self, name: str, length: int) -> bytes:
+        url = hf_hub_url(self._source.repository, self._full(name), revision=self._commit, endpoint=self._endpoint)
+        return self._asked(lambda: self._first_bytes(url, length))
+
     def fetch(self, name: str, progress: Progress) -> Path:
-        full = self._source.path if self._is_file(name) else "/".join(filter(None, (self._source.path, name)))
+        full = self._full(name)
         sibling = self._siblings[full]
         # Names are a hub's word: none becomes a path of this machine.
         target = self._folder / hashlib.sha256(full.encode()).hexdigest()
@@ -123,6 +128,10 @@ class HubPlace:
     def _folder(self) -> Path:
         return self._downloads / hashlib.sha256(f"{self._source.repository}@{self._commit}".encode()).hexdigest()
 
+    def _full(self, name: str) -> str:
+        """From the repository's root."""
+        return self._source.path if self._is_file(name) else "/".join(filter(None, (self._source.path, name)))
+
     def _is_file(self, name: str) -> bool:
         return self._source.path in self._siblings and name == self._source.path.rpartition("/")[2]
 
@@ -130,6 +139,18 @@ class HubPlace:
         return self._api.model_info(
             self._source.repository, revision=self._source.revision, files_metadata=True, timeout=_ANSWER_S
         )
+
+    def _first_bytes(self, url: str, length: int) -> bytes:
+        """Whatever is sent, no more is read. The client leaves the token out where it is redirected to another origin."""
+        headers = {**self._headers(url), "Range": f"bytes=0-{length - 1}"}
+        content = b""
+        with get_session().stream("GET", url, headers=headers, timeout=_ANSWER_S, follow_redirects=True) as answer:
+            hf_raise_for_status(answer)
+            for block in answer.iter_bytes(_BLOCK):
+                content += block
+                if len(content) >= length:
+                    break
+        return content[:length]
 
     def _download(self, name: str, sibling: _Sibling, partial: Path, told: Told) -> None:
         """Goes on where the partial file ends."""

@@ -47,6 +47,12 @@ class ObjectPlace:
             raise failed(problems.NOT_FOUND, f"{self._source.uri} holds no object; check the address.")
         return Listing(self._source.uri, {name: entry.size for name, entry in self._found.items()}, file)
 
+    def head(self, name: str, length: int) -> bytes:
+        try:
+            return self._store.get_range(self._found[name].key, 0, length)
+        except StoreError as error:
+            raise self._why(error) from error
+
     def fetch(self, name: str, progress: Progress) -> Path:
         entry = self._found[name]
         version = f"{entry.key}\n{entry.size}\n{entry.modified.isoformat()}"

@@ -30,6 +30,10 @@ class Place(Protocol):
 
     def listed(self) -> Listing: ...
 
+    def head(self, name: str, length: int) -> bytes:
+        """The first bytes of the file of that name in the listing; fewer where it ends before."""
+        ...
+
     def fetch(self, name: str, progress: Progress) -> Path:
         """The file of that name in the listing, on this machine. What an earlier call has fetched is used, whole or in part."""
         ...

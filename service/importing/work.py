@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,7 +21,7 @@ from loramill import v1
 from service import keys
 from service.base_files import inspect
 from service.importing import problems
-from service.importing.assembly import Assembled, Fetched, assemble
+from service.importing.assembly import Assembled, Fetched, assemble, check_head
 from service.importing.family_configs import FamilyConfigs, read_families
 from service.importing.opening import open_place
 from service.importing.places import Listing, Place, Progress
@@ -101,6 +102,8 @@ def _import(shop: Workshop, request: v1.ImportBaseModelRequest, reporter: Report
         total = base.choose(lambda listing: _selected(listing, request.variant, needs_vae=vae is None))
         total += vae.choose(_selected_vae) if vae is not None else 0
         _check_size(shop, total)
+        with tempfile.TemporaryDirectory(dir=shop.folder, prefix=_STAGING) as folder:
+            base.check_head(shop, Path(folder), needs_vae=vae is None)
         reporter.begin(v1.BASE_MODEL_IMPORT_PHASE_FETCHING, total)
         fetched = base.fetch(reporter.progress)
         vae_fetched = vae.fetch(reporter.progress) if vae is not None else None
@@ -138,6 +141,13 @@ class _Import:
         """Decides what is taken; its bytes."""
         self._selection = select(self.listing)
         return sum(self.listing.sizes[name] for name in self._selection.names)
+
+    def check_head(self, shop: Workshop, folder: Path, *, needs_vae: bool) -> None:
+        """Of a single file: raises ImportFailed where its header is enough to know that it is not suitable."""
+        name = self._selection.checkpoint
+        if name:
+            head, size = partial(self.place.head, name), self.listing.sizes[name]
+            check_head(name, head, size, shop.families, folder, needs_vae=needs_vae)
 
     def fetch(self, progress: Progress) -> Fetched:
         """Raises ImportFailed; where files themselves are unsuitable, with all of them."""

@@ -47,6 +47,8 @@ class Hub:
     """What the CDN sends in the place of a file."""
     held: dict[str, threading.Event] = field(default_factory=dict)
     """Files that the CDN sends only half of until then; the event says that it holds one back."""
+    sent: int = 0
+    """Bytes of files that the CDN has sent."""
     moved_to: str = ""
     """The commit that `resolve` claims to serve, if another than asked for."""
     extra_names: list[str] = field(default_factory=list)
@@ -160,8 +162,10 @@ def _handler(hub: Hub, server: str) -> type[BaseHTTPRequestHandler]:
             start, status = 0, 200
             wanted = self.headers.get("Range")
             if wanted:
-                start, status = int(wanted.removeprefix("bytes=").split("-")[0]), 206
-                headers = headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+                first, last = wanted.removeprefix("bytes=").split("-")
+                start, status, size = int(first), 206, len(content)
+                content = content[: int(last) + 1] if last else content
+                headers = headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{size}"}
             etag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
             self._answer(status, content[start:], headers | {"ETag": f'"{etag}"'}, hub.truncations.pop(path, None))
 
@@ -181,6 +185,7 @@ def _handler(hub: Hub, server: str) -> type[BaseHTTPRequestHandler]:
                 held.set()
                 self.rfile.read(1)  # until the caller is gone
                 return
+            hub.sent += len(body) if server == "cdn" else 0
             self.wfile.write(body if cut is None else body[:cut])
             if cut is not None:
                 self.wfile.flush()

@@ -191,6 +191,20 @@ def test_half_size_files_are_taken_where_they_are_asked_for_or_alone(hub: Hub, t
     assert service.store.get(files + vae) == repository.files[vae]
 
 
+def test_a_wrong_single_file_is_refused_by_its_header_alone(hub: Hub, tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "it.safetensors", {"model.diffusion_model.x": (1000, 1000)})
+    content = (tmp_path / "it.safetensors").read_bytes()
+    hub.add("art/base", {"it.safetensors": content}, token="secret")
+    service = imports(hub, tmp_path, "secret")
+    error = refused(service)
+    assert "The text encoder is missing" in str(getattr(error, "violations", ""))
+    assert hub.sent < 10_000 < len(content)
+    assert {token for server, _, _, token in hub.requests if server == "cdn"} == {None}
+    write_safetensors(tmp_path / "it.safetensors", {"model.diffusion_model.x": (10, 10)})
+    hub.add("art/base", {"it.safetensors": (tmp_path / "it.safetensors").read_bytes()[:50]}, token="secret")
+    assert "header does not fit" in refused(service).message
+
+
 def test_an_answer_that_is_no_hubs(tmp_path: Path) -> None:
     settings = ImportSettings(hub_endpoint="http://127.0.0.1:9")
     with stamina.set_testing(True, attempts=2):
