@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,19 @@ def changed(values: Object, **changes: Any) -> Object:
     return values
 
 
-def rendered(values: Object, name: str = "loramill") -> list[Object]:
+def rendered(values: Object) -> list[Object]:
     """All objects of a release, hooks included. Raises HelmError as `helm install` would."""
+    return copy.deepcopy(_rendered(json.dumps(values)))
+
+
+@cache
+def _rendered(values_json: str) -> list[Object]:
+    values = json.loads(values_json)
     chart().validate_schema(values)
-    files = chart().render(values, name=name, namespace=NAMESPACE)
-    documents = (each for path, text in files.items() if not path.endswith(".txt") for each in yaml.safe_load_all(text))
+    files = chart().render(values, name="loramill", namespace=NAMESPACE)
+    texts = [text for path, text in files.items() if not path.endswith(".txt")]
+    # libyaml's parser: ten times as fast as the one in Python.
+    documents = (document for text in texts for document in yaml.load_all(text, yaml.CSafeLoader))
     return [document for document in documents if document]
 
 
