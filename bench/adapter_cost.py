@@ -89,5 +89,7 @@ def _peak(training: Training, number: int) -> int:
     """Bytes."""
     with NewTensors() as new:
         _step(training, number)
-    weights = sum(tensor.nbytes for network in training.base.loaded_networks.values() for tensor in network.parameters())
+    weights = sum(
+        tensor.nbytes for network in training.base.loaded_networks.values() for tensor in network.parameters()
+    )
     return new.peak + weights + training.arena.count * BYTES_PER_NUMBER

@@ -41,7 +41,9 @@ class Configuration(OperatorModel):
     tenants: tuple[Grant, ...] = Field(min_length=1, description="who belongs to which tenant, and what they may do")
     authentication: Authentication = Authentication()
     tls: Tls | None = None
-    imports: ImportJobSettings | None = Field(None, description="how base models are imported from elsewhere; not if unset")
+    imports: ImportJobSettings | None = Field(
+        None, description="how base models are imported from elsewhere; not if unset"
+    )
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
     retention: Retention = Retention()
 

@@ -35,6 +35,7 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "FinalizeDataset",
         "GetDataset",
         "ListDatasets",
+        "GetDatasetReport",
     ),
     "loramill.v1.AdapterService": (
         "GetAdapter",

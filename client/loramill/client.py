@@ -327,7 +327,9 @@ class Client:
         for adapter in self.list_adapters(job=job):
             if adapter.preferred:
                 return adapter
-        raise errors.DownloadError(f"{full_name(JOBS, job)} has no final adapter yet; download a numbered one by its own name.")
+        raise errors.DownloadError(
+            f"{full_name(JOBS, job)} has no final adapter yet; download a numbered one by its own name."
+        )
 
     def promote_adapter(self, name: str) -> v1.Adapter:
         """Makes it its job's preferred adapter."""

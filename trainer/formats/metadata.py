@@ -153,7 +153,9 @@ def training_keys(config: TrainConfig, provenance: Provenance, examples: Sequenc
         "ss_ip_noise_gamma": config.noise.input_perturbation or None,
         "ss_gradient_checkpointing": optimization.gradient_checkpointing,
         "ss_max_grad_norm": optimization.max_gradient_norm,
-        "ss_mixed_precision": {"bf16": "bf16", "fp16": "fp16", "fp32": "no", None: "no"}.get(optimization.precision, "no"),
+        "ss_mixed_precision": {"bf16": "bf16", "fp16": "fp16", "fp32": "no", None: "no"}.get(
+            optimization.precision, "no"
+        ),
         "ss_seed": optimization.seed,
         "ss_training_started_at": config.created.timestamp(),
         "ss_dataset_dirs": json.dumps(

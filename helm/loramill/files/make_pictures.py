@@ -21,11 +21,18 @@ def png(red, green, blue):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")
+    )
 
 
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-for name, colour in {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 220), "orange": (240, 140, 20)}.items():
+for name, colour in {
+    "red": (220, 30, 30),
+    "green": (30, 160, 60),
+    "blue": (40, 60, 220),
+    "orange": (240, 140, 20),
+}.items():
     (folder / f"{name}.png").write_bytes(png(*colour))
     (folder / f"{name}.txt").write_text(f"a {name} disc")

@@ -170,7 +170,9 @@ def test_a_lone_point_is_drawn() -> None:
 
 
 def test_validation_has_a_chart_over_the_steps_at_which_it_was_measured() -> None:
-    values = [Metric(step=step, loss=1.0, validation_loss=step / 10 if step % 5 == 0 else None) for step in range(1, 21)]
+    values = [
+        Metric(step=step, loss=1.0, validation_loss=step / 10 if step % 5 == 0 else None) for step in range(1, 21)
+    ]
     drawn = points(chart_named("validation-loss", values).narrow.lines[0].data)
     assert len(drawn) == 4
     assert not any(chart.key == "validation-loss" for chart in charts([Metric(step=1, loss=1.0)]))
