@@ -150,14 +150,15 @@ def test_a_dataset_that_cannot_be_trained_on_is_named_whole(
     del trained  # the base model is imported
     (tmp_path / "cut.jpg").write_bytes((photograph_folder() / "rocket.jpg").read_bytes()[:3000])
     (tmp_path / "cut.txt").write_text("a rocket")
-    Image.new("RGB", (300, 300)).save(tmp_path / "plain.png")
+    Image.new("RGB", (3, 3)).save(tmp_path / "speck.png")
+    (tmp_path / "speck.txt").write_text("a speck")
     dataset = service.client.upload_dataset(tmp_path).name
     ended = service.finished(service.client.create_job(spec(dataset)).name)
     assert ended.state == v1.TRAINING_JOB_STATE_FAILED
     assert ended.state_reason == v1.STATE_REASON_USER_ERROR
     assert len(ended.launches) == 1
     assert "cut.jpg" in ended.state_message
-    assert "plain.png" in ended.state_message
+    assert "speck.png" in ended.state_message
     assert list(service.client.list_adapters(job=ended.name)) == []
 
 

@@ -24,7 +24,7 @@ from tests.service.api.tiny_base import write_base
 from tests.service.importing.fake_hub import running_hub
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-PATIENCE = 140.0
+PATIENCE = 100.0
 
 
 @pytest.fixture
