@@ -60,7 +60,7 @@ def is_overdue(sighting: Sighting, now: datetime) -> bool:
 def execution_of(sighting: Sighting, now: datetime) -> Execution:
     job, living = sighting.job, sighting.living_pod
     pod = living or _newest(sighting.pods)
-    if job is None and pod is None:
+    if job is None and (pod is None or _was_deleted_before_it_ran(pod)):
         return ABSENT
     if living is not None and sighting.node_lost and is_overdue(sighting, now):
         return _placed(end_by_loss(living, now), living)
@@ -87,6 +87,18 @@ def _is_held(job: Object) -> bool:
     return not (is_queued(job) and has_ended(job))
 
 
+def _was_deleted_before_it_ran(pod: Object) -> bool:
+    """Whether nothing came of it: the kubelet writes that such a container was killed (137), as if it had begun."""
+    ended = container_state(pod, "terminated")
+    return ended is not None and "deletionTimestamp" in metadata_of(pod) and _started(ended) is None
+
+
+def _started(state: Object) -> datetime | None:
+    """None where it never ran; of such a container the kubelet may write 1970."""
+    started = time_of(state.get("startedAt"))
+    return started if started is not None and started.timestamp() > 0 else None
+
+
 def _of_living(pod: Object, events: Sequence[Object], now: datetime) -> Execution:
     if container_state(pod, "running") is not None or container_state(pod, "terminated") is not None:
         return Execution(ExecutionState.RUNNING)
@@ -101,11 +113,10 @@ def _placed(execution: Execution, pod: Object) -> Execution:
     """With what the pod tells of its place and beginning."""
     scheduled = condition(pod, "PodScheduled") or {}
     state = container_state(pod, "running") or container_state(pod, "terminated") or {}
-    started = time_of(state.get("startedAt"))
     return replace(
         execution,
         scheduled_time=time_of(scheduled.get("lastTransitionTime")),
-        started_time=started if started is not None and started.timestamp() > 0 else None,  # 1970: it never ran
+        started_time=_started(state),
         node=pod["spec"].get("nodeName") or "",
     )
 

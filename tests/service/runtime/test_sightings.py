@@ -264,6 +264,22 @@ def test_a_container_that_cannot_be_made(waits: str) -> None:
     assert "no such key." in found.message
 
 
+@pytest.mark.parametrize(
+    ("started", "expected"),
+    [(None, ABSENT), ("1970-01-01T00:00:00Z", ABSENT), ("2026-11-24T19:41:00Z", EXITED)],
+)
+def test_a_deleted_job_whose_pod_never_ran_has_come_to_nothing(started: str | None, expected: ExecutionState) -> None:
+    def change(sighting: Sighting) -> Sighting:
+        pod = copy.deepcopy(sighting.pods[0])
+        pod["metadata"]["deletionTimestamp"] = "2026-11-24T19:41:51Z"
+        terminated = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": started}
+        pod["status"]["containerStatuses"][0]["state"] = {"terminated": terminated}
+        pod["status"]["phase"] = "Failed"
+        return replace(sighting, job=None, pods=[pod])
+
+    assert execution("image-pull", change).state is expected
+
+
 def ended_by(
     kind: str, *, code: int = 137, status: str | None = None, message: str = ""
 ) -> Callable[[Sighting], Sighting]:
