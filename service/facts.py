@@ -92,7 +92,7 @@ def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | N
     is looked at before its records are read: all that a run has left is in the facts if they say that its trainer is gone.
     """
     keys = TenantKeys(tenant).job(job)
-    create, cancel = _reading(store, keys.record, v1.CreateRecord), _reading(store, keys.cancel, v1.CancelIntent)
+    create = _reading(store, keys.record, v1.CreateRecord)
     # The outcome before the launches, so that it never appears beside launches that are older than it.
     outcome = read_record(store, keys.outcome, v1.Outcome)
     created = create.result()
@@ -101,6 +101,10 @@ def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | N
     numbers = [number_of(entry.key) for entry in store.list(keys.launches_prefix)]
     looks = [executor.observe(tenant, job, number) if executor else None for number in numbers]
     launches = _read_launches(store, keys, numbers, looks)
+    # After the looks, so that who sees a trainer gone that was stopped sees why.
+    cancel = _reading(store, keys.cancel, v1.CancelIntent)
+    # At last: it stands before anything of the job is removed, so that no half of a job is taken for a whole one.
+    tombstone = read_record(store, keys.tombstone, v1.Tombstone)
     return JobFacts(
         tenant=tenant,
         job=job,
@@ -108,8 +112,7 @@ def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | N
         launches=launches,
         cancel=cancel.result(),
         outcome=outcome,
-        # At last: it stands before anything of the job is removed, so that no half of a job is taken for a whole one.
-        tombstone=read_record(store, keys.tombstone, v1.Tombstone),
+        tombstone=tombstone,
     )
 
 

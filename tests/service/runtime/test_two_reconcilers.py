@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 
 from loramill import v1
+from service.executors import Execution
+from service.facts import read_facts
 from service.reconciler import Reconciler, ReconcilerSettings
 from store.files import FileStore
+from store.records import put_record
 from tests.service.runtime.world import (
+    JOB,
     KEYS,
     QUICK,
     SUCCESS,
+    MemoryStore,
     PretendedExecutor,
     Script,
     cancel,
@@ -61,3 +66,18 @@ async def test_cancel_under_three_services(tmp_path: Path) -> None:
         await until(has_left(store))
     assert outcome_of(store).state == v1.TRAINING_JOB_STATE_CANCELLED
     assert len(executor.starts) == 1
+
+
+def test_who_sees_a_trainer_gone_that_was_stopped_sees_why() -> None:
+    store = MemoryStore()
+    submit(store)
+    put_record(store, KEYS.job(JOB).launch(1), v1.Assignment(launch=1))
+
+    class StoppedMeanwhile(PretendedExecutor):
+        def observe(self, tenant: str, job: str, number: int) -> Execution:
+            cancel(store)
+            return super().observe(tenant, job, number)
+
+    facts = read_facts(store, TENANT, JOB, StoppedMeanwhile(store, {}))
+    assert facts is not None
+    assert facts.cancel is not None
