@@ -19,6 +19,7 @@ from tests.service.runtime.world import (
     KEYS,
     QUICK,
     SUCCESS,
+    TENANT,
     MemoryStore,
     PretendedExecutor,
     Script,
