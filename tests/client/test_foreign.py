@@ -302,3 +302,9 @@ def test_the_command_writes_a_spec_and_never_over_a_file(loramill: Loramill, tmp
     assert "# Left for you:\n# - base_model: name an imported base" in out.read_text()
     assert loramill("job", "import", str(tmp_path / name), "--out", str(out)).code == 2
     assert read_spec(loramill("job", "import", str(tmp_path / name)).out) == read_spec(out.read_text())
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "network_dim"])
+def test_a_word_in_the_place_of_a_number_is_named(key: str) -> None:
+    with pytest.raises(SpecError, match=f"{key} is 'fast', but must be a number"):
+        imported("x.toml", f'network_module = "networks.lora"\n{key} = "fast"\n')

@@ -6,6 +6,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING, Any
 
+from loramill.errors import SpecError
 from loramill.foreign.draft import Draft, Program
 
 if TYPE_CHECKING:
@@ -36,10 +37,32 @@ def import_configuration(program: Program, values: Mapping[str, Any]) -> Draft:
             draft.told(key, "off", "asks for nothing")
         else:
             draft.told(key, "unsupported", row.says)
-    program.combine(draft)
+    try:
+        program.combine(draft)
+    except (ValueError, TypeError) as error:
+        raise SpecError(
+            "The configuration cannot be used:", _no_numbers(draft) or [f"{error}; correct it there."]
+        ) from None
     _set_defaults(draft)
     _tell_the_rest(draft)
     return draft
+
+
+def _no_numbers(draft: Draft) -> list[str]:
+    """What is wrong with values that stand where the program takes a number, a sentence each."""
+    return [
+        f"{key} is {value!r}, but must be a number; correct it there."
+        for key, value in draft.values.items()
+        if (row := draft.row(key)) is not None and isinstance(row.default, int | float) and not _is_number(value)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, Any]:

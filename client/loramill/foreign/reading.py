@@ -51,7 +51,7 @@ def _toml(name: str, text: str) -> dict[str, Any]:
     try:
         parsed = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{name} cannot be used:", [f"it is not TOML: {error}"]) from None
+        raise SpecError(f"{name} cannot be used:", [f"it is not TOML: {error}; correct it there."]) from None
     if "datasets" in parsed:
         raise SpecError(
             f"{name} is a dataset configuration: make a dataset of it with loramill dataset create {name}, and import the "
@@ -68,7 +68,7 @@ def _onetrainer(name: str, text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"{name} cannot be used:", [f"it is not JSON: {error}"]) from None
+        raise SpecError(f"{name} cannot be used:", [f"it is not JSON: {error}; correct it there."]) from None
     if not isinstance(parsed, dict) or not ({"training_method", "model_type", "__version"} & set(parsed)):
         raise SpecError(
             f"{name} is no configuration of OneTrainer; of kohya's GUI, print the training command and import that.", []
