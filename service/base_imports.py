@@ -176,7 +176,10 @@ def _listed_source(uri: str, settings: ImportSettings) -> Source:
             raise _NotListed(str(error), "OUTSIDE_ROOTS") from error
     if isinstance(source, ObjectSource) and not is_listed(source, settings.buckets):
         names = ", ".join(bucket.uri for bucket in settings.buckets) or "none"
-        raise _NotListed(f"does not lie below a prefix that the operator listed for imports ({names})", "OUTSIDE_ROOTS")
+        raise _NotListed(
+            f"does not lie below a prefix that the operator listed for imports ({names}); have it listed, or name another place",
+            "OUTSIDE_ROOTS",
+        )
     if isinstance(source, HubSource) and settings.hub_endpoint is None:
         raise _NotListed("cannot be imported: the operator has named no hub for imports", "NOT_CONFIGURED")
     return source

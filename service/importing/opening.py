@@ -23,10 +23,16 @@ def open_place(settings: ImportSettings, downloads: Path, uri: str) -> Place:
         return FolderPlace(source, settings.folders)
     if isinstance(source, ObjectSource):
         if not is_listed(source, settings.buckets):
-            raise failed("OUTSIDE_ROOTS", f"{source.uri} does not lie below a prefix that the operator listed.")
+            raise failed(
+                "OUTSIDE_ROOTS",
+                f"{source.uri} does not lie below a prefix that the operator listed; have it listed, or name another place.",
+            )
         return ObjectPlace(source, open_store(f"s3://{source.bucket}/"), downloads)
     if settings.hub_endpoint is None:
-        raise failed("NOT_CONFIGURED", "The operator has named no hub to import from.")
+        raise failed(
+            "NOT_CONFIGURED",
+            "The operator has named no hub to import from; have one named, or import from s3:// or file://.",
+        )
     from service.importing.hub import HubPlace  # here, because it takes a while to import
 
     return HubPlace(source, downloads, settings.hub_endpoint, settings.hub_token)
