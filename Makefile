@@ -6,9 +6,9 @@ PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I pro
 PROTOS := $(wildcard protos/loramill/v1/*.proto)
 GROUP_FLAGS := --group store --group service --group trainer --group dev
 BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
+RERUNS ?= 0
 ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
 	$(BIN)/python -m pytest --timeout=600 --durations=10 --reruns $(RERUNS) tests/cluster
-RERUNS ?= 0
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
 .PHONY: demo test check images cluster cluster-down test-cluster test-undisturbed install lock protos generate shapes clean
