@@ -47,6 +47,10 @@ class _AdapterFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Adapter
     """The embeddings of new tokens for an activation tag, which the adapter was trained with and needs: safetensors that diffusers'
     load_textual_inversion, ComfyUI, Forge and A1111 load. Only with `concept.pivotal`; one file for each tag.
     """
+    ADAPTER_FORMAT_MODEL_CARD: _AdapterFormat.ValueType  # 9
+    """The model card, README.md as the Hugging Face hub reads it. With every adapter that is not partial."""
+    ADAPTER_FORMAT_TENSORBOARD: _AdapterFormat.ValueType  # 10
+    """Measurements and previews as an event file for TensorBoard. Only with the final adapter, and `outputs.tensorboard`."""
 
 class AdapterFormat(_AdapterFormat, metaclass=_AdapterFormatEnumTypeWrapper):
     """What a file of an adapter is."""
@@ -71,6 +75,10 @@ ADAPTER_FORMAT_EMBEDDING: AdapterFormat.ValueType  # 8
 """The embeddings of new tokens for an activation tag, which the adapter was trained with and needs: safetensors that diffusers'
 load_textual_inversion, ComfyUI, Forge and A1111 load. Only with `concept.pivotal`; one file for each tag.
 """
+ADAPTER_FORMAT_MODEL_CARD: AdapterFormat.ValueType  # 9
+"""The model card, README.md as the Hugging Face hub reads it. With every adapter that is not partial."""
+ADAPTER_FORMAT_TENSORBOARD: AdapterFormat.ValueType  # 10
+"""Measurements and previews as an event file for TensorBoard. Only with the final adapter, and `outputs.tensorboard`."""
 Global___AdapterFormat: _TypeAlias = AdapterFormat  # noqa: Y015
 
 @_typing.final

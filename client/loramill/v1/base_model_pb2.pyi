@@ -114,7 +114,9 @@ Global___BaseModelImportPhase: _TypeAlias = BaseModelImportPhase  # noqa: Y015
 
 @_typing.final
 class BaseModel(_message.Message):
-    """The frozen weights that adapters are trained on, imported by an operator, the same for all tenants."""
+    """The frozen weights that adapters are trained on, or a model that captions pictures, imported by an operator, the same for all
+    tenants.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -140,7 +142,9 @@ class BaseModel(_message.Message):
     `s3://bucket/prefix`, `file:///path`. Output only.
     """
     family: _builtins.str
-    """`sd15`, `sd2` or `sdxl`. Found from the weights, not from the name. Output only."""
+    """`sd15`, `sd2` or `sdxl`, or `captioner` for a model that captions pictures and cannot be trained on. Found from the weights or,
+    of a captioner, from its configuration, not from the name. Output only.
+    """
     digest: _builtins.str
     """SHA-256 over every path and content, in hexadecimal. Output only."""
     license: _builtins.str

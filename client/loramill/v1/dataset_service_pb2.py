@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from loramill.v1 import dataset_pb2 as loramill_dot_v1_dot_dataset__pb2
+from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/dataset_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/dataset.proto\"\xc0\x01\n\x14\x43reateDatasetRequest\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.loramill.v1.Dataset\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12*\n\x06layout\x18\x04 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x16\n\x0e\x63\x61ption_column\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"_\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.loramill.v1.UploadFileHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"K\n\x10UploadFileHeader\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"<\n\x12UploadFileResponse\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"S\n\x17\x43reateUploadUrlsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"@\n\x18\x43reateUploadUrlsResponse\x12$\n\x04urls\x18\x01 \x03(\x0b\x32\x16.loramill.v1.UploadUrl\"\xd7\x01\n\tUploadUrl\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.loramill.v1.UploadUrl.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x16\x43ompleteUploadsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"B\n\x17\x43ompleteUploadsResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"&\n\x16\x46inalizeDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse\"Y\n\x17GetDatasetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x06\x66ormat\x18\x02 \x01(\x0e\x32 .loramill.v1.DatasetReportFormat\"c\n\x18GetDatasetReportResponse\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1a.loramill.v1.DatasetReportH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"z\n\rDatasetReport\x12\x14\n\x0ctraining_job\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9c\x01\n\x13\x44\x61tasetReportFormat\x12%\n!DATASET_REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_TEXT\x10\x01\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_JSON\x10\x02\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_HTML\x10\x03\x32\x8c\x06\n\x0e\x44\x61tasetService\x12H\n\rCreateDataset\x12!.loramill.v1.CreateDatasetRequest\x1a\x14.loramill.v1.Dataset\x12O\n\nUploadFile\x12\x1e.loramill.v1.UploadFileRequest\x1a\x1f.loramill.v1.UploadFileResponse(\x01\x12_\n\x10\x43reateUploadUrls\x12$.loramill.v1.CreateUploadUrlsRequest\x1a%.loramill.v1.CreateUploadUrlsResponse\x12\\\n\x0f\x43ompleteUploads\x12#.loramill.v1.CompleteUploadsRequest\x1a$.loramill.v1.CompleteUploadsResponse\x12L\n\x0f\x46inalizeDataset\x12#.loramill.v1.FinalizeDatasetRequest\x1a\x14.loramill.v1.Dataset\x12\x42\n\nGetDataset\x12\x1e.loramill.v1.GetDatasetRequest\x1a\x14.loramill.v1.Dataset\x12S\n\x0cListDatasets\x12 .loramill.v1.ListDatasetsRequest\x1a!.loramill.v1.ListDatasetsResponse\x12\x61\n\x10GetDatasetReport\x12$.loramill.v1.GetDatasetReportRequest\x1a%.loramill.v1.GetDatasetReportResponse0\x01\x12V\n\rDeleteDataset\x12!.loramill.v1.DeleteDatasetRequest\x1a\".loramill.v1.DeleteDatasetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!loramill/v1/dataset_service.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/dataset.proto\x1a\x1aloramill/v1/training.proto\"\xd8\x01\n\x14\x43reateDatasetRequest\x12%\n\x07\x64\x61taset\x18\x01 \x01(\x0b\x32\x14.loramill.v1.Dataset\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12*\n\x06layout\x18\x04 \x01(\x0e\x32\x1a.loramill.v1.DatasetLayout\x12\x16\n\x0e\x63\x61ption_column\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\x12\x16\n\x0e\x63\x61ptioning_job\x18\x07 \x01(\t\"p\n\x1a\x43reateDatasetReportRequest\x12\'\n\x04spec\x18\x01 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\xab\x01\n\x15\x43\x61ptionDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tcaptioner\x18\x02 \x01(\t\x12/\n\ncaptioning\x18\x03 \x01(\x0b\x32\x1b.loramill.v1.CaptioningSpec\x12\x15\n\rcompute_class\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"_\n\x11UploadFileRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.loramill.v1.UploadFileHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"K\n\x10UploadFileHeader\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"<\n\x12UploadFileResponse\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\"S\n\x17\x43reateUploadUrlsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"@\n\x18\x43reateUploadUrlsResponse\x12$\n\x04urls\x18\x01 \x03(\x0b\x32\x16.loramill.v1.UploadUrl\"\xd7\x01\n\tUploadUrl\x12&\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x34\n\x07headers\x18\x03 \x03(\x0b\x32#.loramill.v1.UploadUrl.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"R\n\x16\x43ompleteUploadsRequest\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"B\n\x17\x43ompleteUploadsResponse\x12\'\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\"&\n\x16\x46inalizeDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11GetDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x13ListDatasetsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListDatasetsResponse\x12&\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x14.loramill.v1.Dataset\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteDatasetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteDatasetResponse\"Y\n\x17GetDatasetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x30\n\x06\x66ormat\x18\x02 \x01(\x0e\x32 .loramill.v1.DatasetReportFormat\"c\n\x18GetDatasetReportResponse\x12,\n\x06report\x18\x01 \x01(\x0b\x32\x1a.loramill.v1.DatasetReportH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\t\n\x07payload\"z\n\rDatasetReport\x12\x14\n\x0ctraining_job\x18\x01 \x01(\t\x12\x0e\n\x06launch\x18\x02 \x01(\x05\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x9c\x01\n\x13\x44\x61tasetReportFormat\x12%\n!DATASET_REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_TEXT\x10\x01\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_JSON\x10\x02\x12\x1e\n\x1a\x44\x41TASET_REPORT_FORMAT_HTML\x10\x03\x32\xb6\x07\n\x0e\x44\x61tasetService\x12H\n\rCreateDataset\x12!.loramill.v1.CreateDatasetRequest\x1a\x14.loramill.v1.Dataset\x12O\n\nUploadFile\x12\x1e.loramill.v1.UploadFileRequest\x1a\x1f.loramill.v1.UploadFileResponse(\x01\x12_\n\x10\x43reateUploadUrls\x12$.loramill.v1.CreateUploadUrlsRequest\x1a%.loramill.v1.CreateUploadUrlsResponse\x12\\\n\x0f\x43ompleteUploads\x12#.loramill.v1.CompleteUploadsRequest\x1a$.loramill.v1.CompleteUploadsResponse\x12L\n\x0f\x46inalizeDataset\x12#.loramill.v1.FinalizeDatasetRequest\x1a\x14.loramill.v1.Dataset\x12\x42\n\nGetDataset\x12\x1e.loramill.v1.GetDatasetRequest\x1a\x14.loramill.v1.Dataset\x12S\n\x0cListDatasets\x12 .loramill.v1.ListDatasetsRequest\x1a!.loramill.v1.ListDatasetsResponse\x12X\n\x13\x43reateDatasetReport\x12\'.loramill.v1.CreateDatasetReportRequest\x1a\x18.loramill.v1.TrainingJob\x12N\n\x0e\x43\x61ptionDataset\x12\".loramill.v1.CaptionDatasetRequest\x1a\x18.loramill.v1.TrainingJob\x12\x61\n\x10GetDatasetReport\x12$.loramill.v1.GetDatasetReportRequest\x1a%.loramill.v1.GetDatasetReportResponse0\x01\x12V\n\rDeleteDataset\x12!.loramill.v1.DeleteDatasetRequest\x1a\".loramill.v1.DeleteDatasetResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,46 +36,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_UPLOADURL_HEADERSENTRY']._loaded_options = None
   _globals['_UPLOADURL_HEADERSENTRY']._serialized_options = b'8\001'
-  _globals['_DATASETREPORTFORMAT']._serialized_start=1668
-  _globals['_DATASETREPORTFORMAT']._serialized_end=1824
-  _globals['_CREATEDATASETREQUEST']._serialized_start=111
-  _globals['_CREATEDATASETREQUEST']._serialized_end=303
-  _globals['_UPLOADFILEREQUEST']._serialized_start=305
-  _globals['_UPLOADFILEREQUEST']._serialized_end=400
-  _globals['_UPLOADFILEHEADER']._serialized_start=402
-  _globals['_UPLOADFILEHEADER']._serialized_end=477
-  _globals['_UPLOADFILERESPONSE']._serialized_start=479
-  _globals['_UPLOADFILERESPONSE']._serialized_end=539
-  _globals['_CREATEUPLOADURLSREQUEST']._serialized_start=541
-  _globals['_CREATEUPLOADURLSREQUEST']._serialized_end=624
-  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_start=626
-  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_end=690
-  _globals['_UPLOADURL']._serialized_start=693
-  _globals['_UPLOADURL']._serialized_end=908
-  _globals['_UPLOADURL_HEADERSENTRY']._serialized_start=862
-  _globals['_UPLOADURL_HEADERSENTRY']._serialized_end=908
-  _globals['_COMPLETEUPLOADSREQUEST']._serialized_start=910
-  _globals['_COMPLETEUPLOADSREQUEST']._serialized_end=992
-  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_start=994
-  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_end=1060
-  _globals['_FINALIZEDATASETREQUEST']._serialized_start=1062
-  _globals['_FINALIZEDATASETREQUEST']._serialized_end=1100
-  _globals['_GETDATASETREQUEST']._serialized_start=1102
-  _globals['_GETDATASETREQUEST']._serialized_end=1135
-  _globals['_LISTDATASETSREQUEST']._serialized_start=1137
-  _globals['_LISTDATASETSREQUEST']._serialized_end=1197
-  _globals['_LISTDATASETSRESPONSE']._serialized_start=1199
-  _globals['_LISTDATASETSRESPONSE']._serialized_end=1286
-  _globals['_DELETEDATASETREQUEST']._serialized_start=1288
-  _globals['_DELETEDATASETREQUEST']._serialized_end=1324
-  _globals['_DELETEDATASETRESPONSE']._serialized_start=1326
-  _globals['_DELETEDATASETRESPONSE']._serialized_end=1349
-  _globals['_GETDATASETREPORTREQUEST']._serialized_start=1351
-  _globals['_GETDATASETREPORTREQUEST']._serialized_end=1440
-  _globals['_GETDATASETREPORTRESPONSE']._serialized_start=1442
-  _globals['_GETDATASETREPORTRESPONSE']._serialized_end=1541
-  _globals['_DATASETREPORT']._serialized_start=1543
-  _globals['_DATASETREPORT']._serialized_end=1665
-  _globals['_DATASETSERVICE']._serialized_start=1827
-  _globals['_DATASETSERVICE']._serialized_end=2607
+  _globals['_DATASETREPORTFORMAT']._serialized_start=2008
+  _globals['_DATASETREPORTFORMAT']._serialized_end=2164
+  _globals['_CREATEDATASETREQUEST']._serialized_start=139
+  _globals['_CREATEDATASETREQUEST']._serialized_end=355
+  _globals['_CREATEDATASETREPORTREQUEST']._serialized_start=357
+  _globals['_CREATEDATASETREPORTREQUEST']._serialized_end=469
+  _globals['_CAPTIONDATASETREQUEST']._serialized_start=472
+  _globals['_CAPTIONDATASETREQUEST']._serialized_end=643
+  _globals['_UPLOADFILEREQUEST']._serialized_start=645
+  _globals['_UPLOADFILEREQUEST']._serialized_end=740
+  _globals['_UPLOADFILEHEADER']._serialized_start=742
+  _globals['_UPLOADFILEHEADER']._serialized_end=817
+  _globals['_UPLOADFILERESPONSE']._serialized_start=819
+  _globals['_UPLOADFILERESPONSE']._serialized_end=879
+  _globals['_CREATEUPLOADURLSREQUEST']._serialized_start=881
+  _globals['_CREATEUPLOADURLSREQUEST']._serialized_end=964
+  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_start=966
+  _globals['_CREATEUPLOADURLSRESPONSE']._serialized_end=1030
+  _globals['_UPLOADURL']._serialized_start=1033
+  _globals['_UPLOADURL']._serialized_end=1248
+  _globals['_UPLOADURL_HEADERSENTRY']._serialized_start=1202
+  _globals['_UPLOADURL_HEADERSENTRY']._serialized_end=1248
+  _globals['_COMPLETEUPLOADSREQUEST']._serialized_start=1250
+  _globals['_COMPLETEUPLOADSREQUEST']._serialized_end=1332
+  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_start=1334
+  _globals['_COMPLETEUPLOADSRESPONSE']._serialized_end=1400
+  _globals['_FINALIZEDATASETREQUEST']._serialized_start=1402
+  _globals['_FINALIZEDATASETREQUEST']._serialized_end=1440
+  _globals['_GETDATASETREQUEST']._serialized_start=1442
+  _globals['_GETDATASETREQUEST']._serialized_end=1475
+  _globals['_LISTDATASETSREQUEST']._serialized_start=1477
+  _globals['_LISTDATASETSREQUEST']._serialized_end=1537
+  _globals['_LISTDATASETSRESPONSE']._serialized_start=1539
+  _globals['_LISTDATASETSRESPONSE']._serialized_end=1626
+  _globals['_DELETEDATASETREQUEST']._serialized_start=1628
+  _globals['_DELETEDATASETREQUEST']._serialized_end=1664
+  _globals['_DELETEDATASETRESPONSE']._serialized_start=1666
+  _globals['_DELETEDATASETRESPONSE']._serialized_end=1689
+  _globals['_GETDATASETREPORTREQUEST']._serialized_start=1691
+  _globals['_GETDATASETREPORTREQUEST']._serialized_end=1780
+  _globals['_GETDATASETREPORTRESPONSE']._serialized_start=1782
+  _globals['_GETDATASETREPORTRESPONSE']._serialized_end=1881
+  _globals['_DATASETREPORT']._serialized_start=1883
+  _globals['_DATASETREPORT']._serialized_end=2005
+  _globals['_DATASETSERVICE']._serialized_start=2167
+  _globals['_DATASETSERVICE']._serialized_end=3117
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from loramill.v1 import dataset_pb2 as _dataset_pb2
+from loramill.v1 import training_pb2 as _training_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -61,6 +62,7 @@ class CreateDatasetRequest(_message.Message):
     LAYOUT_FIELD_NUMBER: _builtins.int
     CAPTION_COLUMN_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CAPTIONING_JOB_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateTrainingJob. After a call that broke off, the same request goes on where it stopped."""
     source_uri: _builtins.str
@@ -78,6 +80,10 @@ class CreateDatasetRequest(_message.Message):
     """Only say what would be read: `input` and `suggested` of a dataset that has no name and is not kept. Only with a `source_uri`.
     Default: false.
     """
+    captioning_job: _builtins.str
+    """`trainingJobs/<id>` of kind CAPTIONING that has succeeded: the dataset gets the files of that job's dataset, and beside each
+    picture that had no caption the one that the job wrote. Not beside `source_uri`. Default: empty.
+    """
     @_builtins.property
     def dataset(self) -> _dataset_pb2.Dataset:
         """Only `display_name`, `input` and `suggested` are read; with a `source_uri` the first alone. Default: empty."""
@@ -91,14 +97,94 @@ class CreateDatasetRequest(_message.Message):
         layout: _dataset_pb2.DatasetLayout.ValueType = ...,
         caption_column: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        captioning_job: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "captioning_job", b"captioning_job", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateDatasetRequest: _TypeAlias = CreateDatasetRequest  # noqa: Y015
+
+@_typing.final
+class CreateDatasetReportRequest(_message.Message):
+    """Request of CreateDatasetReport."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateTrainingJob."""
+    validate_only: _builtins.bool
+    """As in CreateTrainingJob. Default: false."""
+    @_builtins.property
+    def spec(self) -> _training_pb2.TrainingSpec:
+        """Which dataset, how it is read, and the base model that is asked about it: `base_model`, `dataset`, `concept` and `concepts`, and
+        where it runs. It is held to the same rules as a job to train, but the concept may be left open; what concerns training alone
+        has no effect. Required.
+        """
+
+    def __init__(
+        self,
+        *,
+        spec: _training_pb2.TrainingSpec | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "spec", b"spec", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDatasetReportRequest: _TypeAlias = CreateDatasetReportRequest  # noqa: Y015
+
+@_typing.final
+class CaptionDatasetRequest(_message.Message):
+    """Request of CaptionDataset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CAPTIONER_FIELD_NUMBER: _builtins.int
+    CAPTIONING_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`datasets/<id>`, finalized. Required."""
+    captioner: _builtins.str
+    """`baseModels/<id>` of family `captioner`. Required."""
+    compute_class: _builtins.str
+    """As in a spec."""
+    request_id: _builtins.str
+    """As in CreateTrainingJob."""
+    validate_only: _builtins.bool
+    """As in CreateTrainingJob. Default: false."""
+    @_builtins.property
+    def captioning(self) -> _training_pb2.CaptioningSpec:
+        """How it captions."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        captioner: _builtins.str = ...,
+        captioning: _training_pb2.CaptioningSpec | None = ...,
+        compute_class: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["captioning", b"captioning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["captioner", b"captioner", "captioning", b"captioning", "compute_class", b"compute_class", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptionDatasetRequest: _TypeAlias = CaptionDatasetRequest  # noqa: Y015
 
 @_typing.final
 class UploadFileRequest(_message.Message):
@@ -550,7 +636,7 @@ class DatasetReport(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     training_job: _builtins.str
-    """`trainingJobs/<id>`: the job that made it, with its base model and resolution."""
+    """`trainingJobs/<id>`: the job that made it, of whatever kind, with its base model and resolution."""
     launch: _builtins.int
     """The launch that made it."""
     size_bytes: _builtins.int

@@ -5,6 +5,7 @@ import warnings
 
 from loramill.v1 import dataset_pb2 as loramill_dot_v1_dot_dataset__pb2
 from loramill.v1 import dataset_service_pb2 as loramill_dot_v1_dot_dataset__service__pb2
+from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -71,6 +72,16 @@ class DatasetServiceStub:
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
                 _registered_method=True)
+        self.CreateDatasetReport = channel.unary_unary(
+                '/loramill.v1.DatasetService/CreateDatasetReport',
+                request_serializer=loramill_dot_v1_dot_dataset__service__pb2.CreateDatasetReportRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+                _registered_method=True)
+        self.CaptionDataset = channel.unary_unary(
+                '/loramill.v1.DatasetService/CaptionDataset',
+                request_serializer=loramill_dot_v1_dot_dataset__service__pb2.CaptionDatasetRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+                _registered_method=True)
         self.GetDatasetReport = channel.unary_stream(
                 '/loramill.v1.DatasetService/GetDatasetReport',
                 request_serializer=loramill_dot_v1_dot_dataset__service__pb2.GetDatasetReportRequest.SerializeToString,
@@ -88,7 +99,7 @@ class DatasetServiceServicer:
     """
 
     def CreateDataset(self, request, context):
-        """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it.
+        """Opens an empty dataset; with a `source_uri` or a `captioning_job`, fills it with what these name and freezes it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,10 +150,25 @@ class DatasetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateDatasetReport(self, request, context):
+        """Has a report of a dataset made without training: a job of kind DATASET_REPORT. GetDatasetReport has it once it is made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CaptionDataset(self, request, context):
+        """Has the pictures that lack a caption captioned by a model that the operator imported: a job of kind CAPTIONING, whose captions
+        can be looked through and become a new dataset by CreateDataset with its `captioning_job`. The dataset itself never changes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDatasetReport(self, request, context):
-        """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
-        others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
-        prepares.
+        """What the newest job on a dataset found in it, and suggests to change. The first message carries `report`, the others its bytes
+        in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each job that trains makes one while it
+        prepares, and CreateDatasetReport has one made.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,6 +218,16 @@ def add_DatasetServiceServicer_to_server(servicer, server):
                     servicer.ListDatasets,
                     request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.SerializeToString,
+            ),
+            'CreateDatasetReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDatasetReport,
+                    request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CreateDatasetReportRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__pb2.TrainingJob.SerializeToString,
+            ),
+            'CaptionDataset': grpc.unary_unary_rpc_method_handler(
+                    servicer.CaptionDataset,
+                    request_deserializer=loramill_dot_v1_dot_dataset__service__pb2.CaptionDatasetRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__pb2.TrainingJob.SerializeToString,
             ),
             'GetDatasetReport': grpc.unary_stream_rpc_method_handler(
                     servicer.GetDatasetReport,
@@ -394,6 +430,60 @@ class DatasetService:
             '/loramill.v1.DatasetService/ListDatasets',
             loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsRequest.SerializeToString,
             loramill_dot_v1_dot_dataset__service__pb2.ListDatasetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDatasetReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.DatasetService/CreateDatasetReport',
+            loramill_dot_v1_dot_dataset__service__pb2.CreateDatasetReportRequest.SerializeToString,
+            loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CaptionDataset(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.DatasetService/CaptionDataset',
+            loramill_dot_v1_dot_dataset__service__pb2.CaptionDatasetRequest.SerializeToString,
+            loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
             options,
             channel_credentials,
             insecure,

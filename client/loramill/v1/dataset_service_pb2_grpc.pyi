@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from loramill.v1 import dataset_pb2 as _dataset_pb2
 from loramill.v1 import dataset_service_pb2 as _dataset_service_pb2
+from loramill.v1 import training_pb2 as _training_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -35,7 +36,7 @@ class DatasetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DatasetServiceAsyncStub: ...
     CreateDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]
-    """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
+    """Opens an empty dataset; with a `source_uri` or a `captioning_job`, fills it with what these name and freezes it."""
     UploadFile: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
@@ -54,10 +55,16 @@ class DatasetServiceStub:
     """One dataset."""
     ListDatasets: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]
     """Datasets, newest first, without `input` and `suggested`."""
+    CreateDatasetReport: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetReportRequest, _training_pb2.TrainingJob]
+    """Has a report of a dataset made without training: a job of kind DATASET_REPORT. GetDatasetReport has it once it is made."""
+    CaptionDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CaptionDatasetRequest, _training_pb2.TrainingJob]
+    """Has the pictures that lack a caption captioned by a model that the operator imported: a job of kind CAPTIONING, whose captions
+    can be looked through and become a new dataset by CreateDataset with its `captioning_job`. The dataset itself never changes.
+    """
     GetDatasetReport: _grpc.UnaryStreamMultiCallable[_dataset_service_pb2.GetDatasetReportRequest, _dataset_service_pb2.GetDatasetReportResponse]
-    """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
-    others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
-    prepares.
+    """What the newest job on a dataset found in it, and suggests to change. The first message carries `report`, the others its bytes
+    in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each job that trains makes one while it
+    prepares, and CreateDatasetReport has one made.
     """
     DeleteDataset: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.DeleteDatasetResponse]
     """Removes a dataset. FAILED_PRECONDITION while a living job uses it."""
@@ -68,7 +75,7 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetRequest, _dataset_pb2.Dataset]  # type: ignore[assignment]
-    """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
+    """Opens an empty dataset; with a `source_uri` or a `captioning_job`, fills it with what these name and freezes it."""
     UploadFile: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
@@ -87,10 +94,16 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     """One dataset."""
     ListDatasets: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.ListDatasetsRequest, _dataset_service_pb2.ListDatasetsResponse]  # type: ignore[assignment]
     """Datasets, newest first, without `input` and `suggested`."""
+    CreateDatasetReport: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateDatasetReportRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
+    """Has a report of a dataset made without training: a job of kind DATASET_REPORT. GetDatasetReport has it once it is made."""
+    CaptionDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CaptionDatasetRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
+    """Has the pictures that lack a caption captioned by a model that the operator imported: a job of kind CAPTIONING, whose captions
+    can be looked through and become a new dataset by CreateDataset with its `captioning_job`. The dataset itself never changes.
+    """
     GetDatasetReport: _aio.UnaryStreamMultiCallable[_dataset_service_pb2.GetDatasetReportRequest, _dataset_service_pb2.GetDatasetReportResponse]  # type: ignore[assignment]
-    """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
-    others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
-    prepares.
+    """What the newest job on a dataset found in it, and suggests to change. The first message carries `report`, the others its bytes
+    in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each job that trains makes one while it
+    prepares, and CreateDatasetReport has one made.
     """
     DeleteDataset: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.DeleteDatasetRequest, _dataset_service_pb2.DeleteDatasetResponse]  # type: ignore[assignment]
     """Removes a dataset. FAILED_PRECONDITION while a living job uses it."""
@@ -104,7 +117,7 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _dataset_service_pb2.CreateDatasetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_dataset_pb2.Dataset, _abc.Awaitable[_dataset_pb2.Dataset]]:
-        """Opens an empty dataset; with a `source_uri`, fills it with what lies there and freezes it."""
+        """Opens an empty dataset; with a `source_uri` or a `captioning_job`, fills it with what these name and freezes it."""
 
     @_abc_1.abstractmethod
     def UploadFile(
@@ -161,14 +174,32 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
         """Datasets, newest first, without `input` and `suggested`."""
 
     @_abc_1.abstractmethod
+    def CreateDatasetReport(
+        self,
+        request: _dataset_service_pb2.CreateDatasetReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.TrainingJob, _abc.Awaitable[_training_pb2.TrainingJob]]:
+        """Has a report of a dataset made without training: a job of kind DATASET_REPORT. GetDatasetReport has it once it is made."""
+
+    @_abc_1.abstractmethod
+    def CaptionDataset(
+        self,
+        request: _dataset_service_pb2.CaptionDatasetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.TrainingJob, _abc.Awaitable[_training_pb2.TrainingJob]]:
+        """Has the pictures that lack a caption captioned by a model that the operator imported: a job of kind CAPTIONING, whose captions
+        can be looked through and become a new dataset by CreateDataset with its `captioning_job`. The dataset itself never changes.
+        """
+
+    @_abc_1.abstractmethod
     def GetDatasetReport(
         self,
         request: _dataset_service_pb2.GetDatasetReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_dataset_service_pb2.GetDatasetReportResponse], _abc.AsyncIterator[_dataset_service_pb2.GetDatasetReportResponse]]:
-        """What the newest job on a dataset found in it before it trained, and suggests to change. The first message carries `report`, the
-        others its bytes in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each makes one while it
-        prepares.
+        """What the newest job on a dataset found in it, and suggests to change. The first message carries `report`, the others its bytes
+        in order. NOT_FOUND where none of the 200 newest jobs of the tenant has made one: each job that trains makes one while it
+        prepares, and CreateDatasetReport has one made.
         """
 
     @_abc_1.abstractmethod

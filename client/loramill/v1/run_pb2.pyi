@@ -105,6 +105,8 @@ class CreateRecord(_message.Message):
     INITIAL_ADAPTER_FIELD_NUMBER: _builtins.int
     COMPUTE_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CAPTIONING_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -113,6 +115,8 @@ class CreateRecord(_message.Message):
     """SHA-256 of the spec as it was sent, to tell a repetition from a conflict."""
     dataset_digest: _builtins.str
     """The dataset's digest when the job was accepted."""
+    kind: _training_pb2.JobKind.ValueType
+    """As in TrainingJob."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -141,6 +145,10 @@ class CreateRecord(_message.Message):
     def length(self) -> _training_pb2.LengthPlan:
         """As in TrainingJob."""
 
+    @_builtins.property
+    def captioning(self) -> _training_pb2.CaptioningSpec:
+        """As in TrainingJob."""
+
     def __init__(
         self,
         *,
@@ -155,10 +163,12 @@ class CreateRecord(_message.Message):
         initial_adapter: Global___InitialAdapter | None = ...,
         compute: _training_pb2.ComputePlan | None = ...,
         length: _training_pb2.LengthPlan | None = ...,
+        kind: _training_pb2.JobKind.ValueType = ...,
+        captioning: _training_pb2.CaptioningSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "length", b"length", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "length", b"length", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "kind", b"kind", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -216,6 +226,8 @@ class Assignment(_message.Message):
     INITIAL_ADAPTER_URI_FIELD_NUMBER: _builtins.int
     INITIAL_ADAPTER_SHA256_FIELD_NUMBER: _builtins.int
     COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CAPTIONING_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     training_job: _builtins.str
@@ -246,6 +258,8 @@ class Assignment(_message.Message):
     """SHA-256 of that file, in hexadecimal."""
     compute_class: _builtins.str
     """The compute class of this launch; empty in local mode."""
+    kind: _training_pb2.JobKind.ValueType
+    """What the run is to do."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -261,6 +275,10 @@ class Assignment(_message.Message):
     @_builtins.property
     def base_model(self) -> _base_model_pb2.BaseModel:
         """The base model; its files lie below `base_model_uri`, listed in `manifest.json` (a FileManifest) there."""
+
+    @_builtins.property
+    def captioning(self) -> _training_pb2.CaptioningSpec:
+        """How, of kind CAPTIONING."""
 
     def __init__(
         self,
@@ -283,10 +301,12 @@ class Assignment(_message.Message):
         initial_adapter_uri: _builtins.str = ...,
         initial_adapter_sha256: _builtins.str = ...,
         compute_class: _builtins.str = ...,
+        kind: _training_pb2.JobKind.ValueType = ...,
+        captioning: _training_pb2.CaptioningSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "create_time", b"create_time", "job_create_time", b"job_create_time", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "create_time", b"create_time", "job_create_time", b"job_create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "compute_class", b"compute_class", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "captioning", b"captioning", "compute_class", b"compute_class", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "kind", b"kind", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -677,6 +697,7 @@ class End(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     TRAINED_SECONDS_FIELD_NUMBER: _builtins.int
     ADAPTERS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     exit_code: Global___ExitCode.ValueType
@@ -695,6 +716,12 @@ class End(_message.Message):
     def adapters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the adapters that this run committed."""
 
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_training_pb2.ResultFile]:
+        """Of other kinds than TRAINING: the files that this run has made, with paths below the run's folder. They were stored before
+        this record, which commits them.
+        """
+
     def __init__(
         self,
         *,
@@ -705,10 +732,11 @@ class End(_message.Message):
         step: _builtins.int = ...,
         trained_seconds: _builtins.float = ...,
         adapters: _abc.Iterable[_builtins.str] | None = ...,
+        results: _abc.Iterable[_training_pb2.ResultFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "create_time", b"create_time", "exit_code", b"exit_code", "message", b"message", "schema_version", b"schema_version", "step", b"step", "trained_seconds", b"trained_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "create_time", b"create_time", "exit_code", b"exit_code", "message", b"message", "results", b"results", "schema_version", b"schema_version", "step", b"step", "trained_seconds", b"trained_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

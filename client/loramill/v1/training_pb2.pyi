@@ -21,6 +21,38 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _JobKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_KIND_UNSPECIFIED: _JobKind.ValueType  # 0
+    """TRAINING, as jobs have it that were accepted before there were others."""
+    JOB_KIND_TRAINING: _JobKind.ValueType  # 1
+    """Trains an adapter."""
+    JOB_KIND_CONCEPT_ANALYSIS: _JobKind.ValueType  # 2
+    """Measures what the base already knows of the concept, as AnalyzeConcept asks."""
+    JOB_KIND_DATASET_REPORT: _JobKind.ValueType  # 3
+    """Says what there is to say of a dataset, as CreateDatasetReport asks."""
+    JOB_KIND_CAPTIONING: _JobKind.ValueType  # 4
+    """Writes captions for a dataset's pictures, as CaptionDataset asks."""
+
+class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
+    """What a job does. Whatever it is, it is admitted, launched, watched, cancelled and kept in the same way."""
+
+JOB_KIND_UNSPECIFIED: JobKind.ValueType  # 0
+"""TRAINING, as jobs have it that were accepted before there were others."""
+JOB_KIND_TRAINING: JobKind.ValueType  # 1
+"""Trains an adapter."""
+JOB_KIND_CONCEPT_ANALYSIS: JobKind.ValueType  # 2
+"""Measures what the base already knows of the concept, as AnalyzeConcept asks."""
+JOB_KIND_DATASET_REPORT: JobKind.ValueType  # 3
+"""Says what there is to say of a dataset, as CreateDatasetReport asks."""
+JOB_KIND_CAPTIONING: JobKind.ValueType  # 4
+"""Writes captions for a dataset's pictures, as CaptionDataset asks."""
+Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
+
 class _TrainingJobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,6 +153,8 @@ class _StateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StateReas
     """LAUNCHING or FAILED: the node of the pod went away or no longer answers."""
     STATE_REASON_SUSPENDED: _StateReason.ValueType  # 24
     """LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
+    STATE_REASON_EXAMINING: _StateReason.ValueType  # 25
+    """RUNNING: a model is asked about the dataset, for an analysis, a report or captions."""
 
 class StateReason(_StateReason, metaclass=_StateReasonEnumTypeWrapper):
     """Why a job stands where it stands."""
@@ -175,6 +209,8 @@ STATE_REASON_NODE_LOST: StateReason.ValueType  # 23
 """LAUNCHING or FAILED: the node of the pod went away or no longer answers."""
 STATE_REASON_SUSPENDED: StateReason.ValueType  # 24
 """LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
+STATE_REASON_EXAMINING: StateReason.ValueType  # 25
+"""RUNNING: a model is asked about the dataset, for an analysis, a report or captions."""
 Global___StateReason: _TypeAlias = StateReason  # noqa: Y015
 
 class _Phase:
@@ -199,6 +235,8 @@ class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType
     """Writes adapters and report."""
     PHASE_ENDED: _Phase.ValueType  # 7
     """Done."""
+    PHASE_EXAMINING: _Phase.ValueType  # 8
+    """Asks a model about the dataset, for an analysis, a report or captions; in the place of optimizer steps."""
 
 class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper):
     """What a trainer does, in order."""
@@ -219,6 +257,8 @@ PHASE_SAVING: Phase.ValueType  # 6
 """Writes adapters and report."""
 PHASE_ENDED: Phase.ValueType  # 7
 """Done."""
+PHASE_EXAMINING: Phase.ValueType  # 8
+"""Asks a model about the dataset, for an analysis, a report or captions; in the place of optimizer steps."""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 class _StartPhase:
@@ -757,9 +797,59 @@ LOSS_TYPE_SMOOTH_L1: LossType.ValueType  # 3
 """Smooth L1 (Girshick, arXiv 1504.08083, eq. 3, with the threshold of torch's)."""
 Global___LossType: _TypeAlias = LossType  # noqa: Y015
 
+class _PreviewSampler:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PreviewSamplerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PreviewSampler.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PREVIEW_SAMPLER_UNSPECIFIED: _PreviewSampler.ValueType  # 0
+    """The default, BASE."""
+    PREVIEW_SAMPLER_BASE: _PreviewSampler.ValueType  # 1
+    """The scheduler that the base model came with."""
+    PREVIEW_SAMPLER_DDIM: _PreviewSampler.ValueType  # 2
+    """DDIM (Song et al., arXiv 2010.02502)."""
+    PREVIEW_SAMPLER_EULER: _PreviewSampler.ValueType  # 3
+    """Euler's method (Karras et al., arXiv 2206.00364, algorithm 2 without churn)."""
+    PREVIEW_SAMPLER_EULER_ANCESTRAL: _PreviewSampler.ValueType  # 4
+    """Euler's method with fresh noise in each step."""
+    PREVIEW_SAMPLER_HEUN: _PreviewSampler.ValueType  # 5
+    """Heun's method (Karras et al., arXiv 2206.00364, algorithm 1); two predictions a step. Not with a zero terminal SNR."""
+    PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M: _PreviewSampler.ValueType  # 6
+    """DPM-Solver++ of second order (Lu et al., arXiv 2211.01095)."""
+    PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M_KARRAS: _PreviewSampler.ValueType  # 7
+    """The same at the sigmas of Karras et al., eq. 5. Not with a zero terminal SNR."""
+    PREVIEW_SAMPLER_UNIPC: _PreviewSampler.ValueType  # 8
+    """UniPC (Zhao et al., arXiv 2302.04867)."""
+
+class PreviewSampler(_PreviewSampler, metaclass=_PreviewSamplerEnumTypeWrapper):
+    """What draws previews: diffusers' schedulers, on the base's noise schedule."""
+
+PREVIEW_SAMPLER_UNSPECIFIED: PreviewSampler.ValueType  # 0
+"""The default, BASE."""
+PREVIEW_SAMPLER_BASE: PreviewSampler.ValueType  # 1
+"""The scheduler that the base model came with."""
+PREVIEW_SAMPLER_DDIM: PreviewSampler.ValueType  # 2
+"""DDIM (Song et al., arXiv 2010.02502)."""
+PREVIEW_SAMPLER_EULER: PreviewSampler.ValueType  # 3
+"""Euler's method (Karras et al., arXiv 2206.00364, algorithm 2 without churn)."""
+PREVIEW_SAMPLER_EULER_ANCESTRAL: PreviewSampler.ValueType  # 4
+"""Euler's method with fresh noise in each step."""
+PREVIEW_SAMPLER_HEUN: PreviewSampler.ValueType  # 5
+"""Heun's method (Karras et al., arXiv 2206.00364, algorithm 1); two predictions a step. Not with a zero terminal SNR."""
+PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M: PreviewSampler.ValueType  # 6
+"""DPM-Solver++ of second order (Lu et al., arXiv 2211.01095)."""
+PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M_KARRAS: PreviewSampler.ValueType  # 7
+"""The same at the sigmas of Karras et al., eq. 5. Not with a zero terminal SNR."""
+PREVIEW_SAMPLER_UNIPC: PreviewSampler.ValueType  # 8
+"""UniPC (Zhao et al., arXiv 2302.04867)."""
+Global___PreviewSampler: _TypeAlias = PreviewSampler  # noqa: Y015
+
 @_typing.final
 class TrainingJob(_message.Message):
-    """A request to train one adapter, and everything that came of it."""
+    """A request to train one adapter, or to do something else that the trainer's machine and libraries are needed for, and everything
+    that came of it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -777,6 +867,9 @@ class TrainingJob(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     COMPUTE_FIELD_NUMBER: _builtins.int
     LENGTH_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    CAPTIONING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `trainingJobs/<id>`; the tenant is implied by the caller's identity. Ids sort newest first. Output only."""
     state: Global___TrainingJobState.ValueType
@@ -785,6 +878,8 @@ class TrainingJob(_message.Message):
     """Why it stands there; one of a closed list that programs can act on. Output only."""
     state_message: _builtins.str
     """The same for people: one sentence that says what is the case and, where something can be done, what. Output only."""
+    kind: Global___JobKind.ValueType
+    """What it does. Output only."""
     @_builtins.property
     def spec(self) -> Global___TrainingSpec:
         """The resolved spec: what was asked for, with every unset field filled in from the presets. Immutable."""
@@ -825,6 +920,14 @@ class TrainingJob(_message.Message):
     def length(self) -> Global___LengthPlan:
         """How long it trains, as far as names of files tell when the job is accepted. Output only."""
 
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResultFile]:
+        """The files that a job of another kind than TRAINING has made; DownloadResult has their bytes. Output only."""
+
+    @_builtins.property
+    def captioning(self) -> Global___CaptioningSpec:
+        """How pictures are captioned; of kind CAPTIONING only. Output only."""
+
     def __init__(
         self,
         *,
@@ -842,14 +945,77 @@ class TrainingJob(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         compute: Global___ComputePlan | None = ...,
         length: Global___LengthPlan | None = ...,
+        kind: Global___JobKind.ValueType = ...,
+        results: _abc.Iterable[Global___ResultFile] | None = ...,
+        captioning: Global___CaptioningSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "length", b"length", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "length", b"length", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "launches", b"launches", "length", b"length", "name", b"name", "progress", b"progress", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "kind", b"kind", "launches", b"launches", "length", b"length", "name", b"name", "progress", b"progress", "results", b"results", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrainingJob: _TypeAlias = TrainingJob  # noqa: Y015
+
+@_typing.final
+class ResultFile(_message.Message):
+    """A file that a job has made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """What it is called within the job, such as `data-report/report.html`."""
+    sha256: _builtins.str
+    """SHA-256 of the content, in hexadecimal."""
+    size_bytes: _builtins.int
+    """Bytes."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResultFile: _TypeAlias = ResultFile  # noqa: Y015
+
+@_typing.final
+class CaptioningSpec(_message.Message):
+    """How pictures are captioned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """For a model that writes: the beginning of each caption, or the task where the model knows several. At most 1000 characters.
+    Refused for one that tags. Default: empty.
+    """
+    threshold: _builtins.float
+    """For a model that tags: how sure it must be of a tag. 0 to 1. Default: 0.35."""
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        threshold: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "prompt", b"prompt", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+
+Global___CaptioningSpec: _TypeAlias = CaptioningSpec  # noqa: Y015
 
 @_typing.final
 class LengthPlan(_message.Message):
@@ -954,6 +1120,7 @@ class Progress(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     TRAINED_SECONDS_FIELD_NUMBER: _builtins.int
+    PREVIEW_STEP_FIELD_NUMBER: _builtins.int
     phase: Global___Phase.ValueType
     """What the trainer does at the moment."""
     step: _builtins.int
@@ -968,6 +1135,10 @@ class Progress(_message.Message):
     """What is being done, for people, such as "encoding pictures 12/40"."""
     trained_seconds: _builtins.float
     """Seconds spent in optimizer steps so far, over all runs of the job; counts against the deadline."""
+    preview_step: _builtins.int
+    """The last step after which previews were drawn, 0 for those before training; unset before the first. The pictures:
+    GetTrainingPreviews.
+    """
     @_builtins.property
     def remaining(self) -> _duration_pb2.Duration:
         """Time to the end of training at the present pace; unset while unknown."""
@@ -988,14 +1159,20 @@ class Progress(_message.Message):
         message: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         trained_seconds: _builtins.float = ...,
+        preview_step: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "loss", b"loss", "remaining", b"remaining", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "_preview_step", b"_preview_step", "loss", b"loss", "preview_step", b"preview_step", "remaining", b"remaining", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "images_per_second", b"images_per_second", "loss", b"loss", "message", b"message", "phase", b"phase", "remaining", b"remaining", "step", b"step", "steps", b"steps", "trained_seconds", b"trained_seconds", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "_preview_step", b"_preview_step", "images_per_second", b"images_per_second", "loss", b"loss", "message", b"message", "phase", b"phase", "preview_step", b"preview_step", "remaining", b"remaining", "step", b"step", "steps", b"steps", "trained_seconds", b"trained_seconds", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    _WhichOneofReturnType__preview_step: _TypeAlias = _typing.Literal["preview_step"]  # noqa: Y015
+    _WhichOneofArgType__preview_step: _TypeAlias = _typing.Literal["_preview_step", b"_preview_step"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview_step) -> _WhichOneofReturnType__preview_step | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
@@ -1014,6 +1191,7 @@ class TrainingMetric(_message.Message):
     PRIOR_LOSS_FIELD_NUMBER: _builtins.int
     LOSS_BY_BAND_FIELD_NUMBER: _builtins.int
     VALIDATION_LOSS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     """The step, from 1."""
     loss: _builtins.float
@@ -1030,6 +1208,8 @@ class TrainingMetric(_message.Message):
     """Mean squared error over the validation examples after this step, unweighted, at fixed noise and timesteps; unset at steps
     without validation.
     """
+    memory_bytes: _builtins.int
+    """Most memory in use since the measurement before, in bytes: of the GPU, or of the process where there is none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -1050,15 +1230,20 @@ class TrainingMetric(_message.Message):
         prior_loss: _builtins.float | None = ...,
         loss_by_band: _abc.Iterable[_builtins.float] | None = ...,
         validation_loss: _builtins.float | None = ...,
+        memory_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "prior_loss", b"prior_loss", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "memory_bytes", b"memory_bytes", "prior_loss", b"prior_loss", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "gradient_norm", b"gradient_norm", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "loss", b"loss", "loss_by_band", b"loss_by_band", "prior_loss", b"prior_loss", "step", b"step", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_prior_loss", b"_prior_loss", "_validation_loss", b"_validation_loss", "gradient_norm", b"gradient_norm", "images_per_second", b"images_per_second", "learning_rate", b"learning_rate", "loss", b"loss", "loss_by_band", b"loss_by_band", "memory_bytes", b"memory_bytes", "prior_loss", b"prior_loss", "step", b"step", "time", b"time", "validation_loss", b"validation_loss"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
     _WhichOneofReturnType__prior_loss: _TypeAlias = _typing.Literal["prior_loss"]  # noqa: Y015
     _WhichOneofArgType__prior_loss: _TypeAlias = _typing.Literal["_prior_loss", b"_prior_loss"]  # noqa: Y015
     _WhichOneofReturnType__validation_loss: _TypeAlias = _typing.Literal["validation_loss"]  # noqa: Y015
     _WhichOneofArgType__validation_loss: _TypeAlias = _typing.Literal["_validation_loss", b"_validation_loss"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prior_loss) -> _WhichOneofReturnType__prior_loss | None: ...
     @_typing.overload
@@ -2551,15 +2736,43 @@ class PreviewSpec(_message.Message):
     EVERY_STEPS_FIELD_NUMBER: _builtins.int
     INFERENCE_STEPS_FIELD_NUMBER: _builtins.int
     GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    SAMPLER_FIELD_NUMBER: _builtins.int
+    AT_STEPS_FIELD_NUMBER: _builtins.int
+    STRENGTHS_FIELD_NUMBER: _builtins.int
+    STRENGTH_PROMPTS_FIELD_NUMBER: _builtins.int
     every_steps: _builtins.int
     """Steps between previews; 0 for before and after training only. 0 to 1000000. Default: 0."""
     inference_steps: _builtins.int
     """Denoising steps of a picture. 1 to 150. Default: 20."""
     guidance_scale: _builtins.float
     """Classifier-free guidance (Ho & Salimans, arXiv 2207.12598); 1 means none. 1 to 30. Default: from the preset."""
+    width: _builtins.int
+    """Pixels. A multiple of 8, 64 to 2048. Default: the dataset's resolution."""
+    height: _builtins.int
+    """Pixels. A multiple of 8, 64 to 2048. Default: the dataset's resolution."""
+    sampler: Global___PreviewSampler.ValueType
+    """What draws them. Pictures of prior preservation are drawn by the base's own, whatever stands here. Default: BASE."""
+    strength_prompts: _builtins.int
+    """Prompts, the first so many, that are drawn at each of `strengths`: after training, and for up to 8 numbered adapters
+    (`outputs.save_every`, spread evenly) when they are saved. 0 for none. 0 to 64. Default: 2.
+    """
     @_builtins.property
     def prompts(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewPrompt]:
         """What to draw; at most 64. Default: none but two made from the concept, and one of each further concept."""
+
+    @_builtins.property
+    def at_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Steps after which previews are drawn, beside `every_steps`; those beyond the end are none. At most 100, each 1 to 1000000.
+        Default: none.
+        """
+
+    @_builtins.property
+    def strengths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Strengths at which the report shows the final adapter and numbered ones, so that a person chooses by eye; 1 applies an
+        adapter as it was trained. 0 to 4, at most 8, in hundredths. Default: 0, 0.5, 1, 1.5.
+        """
 
     def __init__(
         self,
@@ -2568,23 +2781,41 @@ class PreviewSpec(_message.Message):
         every_steps: _builtins.int | None = ...,
         inference_steps: _builtins.int | None = ...,
         guidance_scale: _builtins.float | None = ...,
+        width: _builtins.int | None = ...,
+        height: _builtins.int | None = ...,
+        sampler: Global___PreviewSampler.ValueType = ...,
+        at_steps: _abc.Iterable[_builtins.int] | None = ...,
+        strengths: _abc.Iterable[_builtins.float] | None = ...,
+        strength_prompts: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_guidance_scale", b"_guidance_scale", "_inference_steps", b"_inference_steps", "every_steps", b"every_steps", "guidance_scale", b"guidance_scale", "inference_steps", b"inference_steps"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_guidance_scale", b"_guidance_scale", "_height", b"_height", "_inference_steps", b"_inference_steps", "_strength_prompts", b"_strength_prompts", "_width", b"_width", "every_steps", b"every_steps", "guidance_scale", b"guidance_scale", "height", b"height", "inference_steps", b"inference_steps", "strength_prompts", b"strength_prompts", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_guidance_scale", b"_guidance_scale", "_inference_steps", b"_inference_steps", "every_steps", b"every_steps", "guidance_scale", b"guidance_scale", "inference_steps", b"inference_steps", "prompts", b"prompts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps", "_guidance_scale", b"_guidance_scale", "_height", b"_height", "_inference_steps", b"_inference_steps", "_strength_prompts", b"_strength_prompts", "_width", b"_width", "at_steps", b"at_steps", "every_steps", b"every_steps", "guidance_scale", b"guidance_scale", "height", b"height", "inference_steps", b"inference_steps", "prompts", b"prompts", "sampler", b"sampler", "strength_prompts", b"strength_prompts", "strengths", b"strengths", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__every_steps: _TypeAlias = _typing.Literal["every_steps"]  # noqa: Y015
     _WhichOneofArgType__every_steps: _TypeAlias = _typing.Literal["_every_steps", b"_every_steps"]  # noqa: Y015
     _WhichOneofReturnType__guidance_scale: _TypeAlias = _typing.Literal["guidance_scale"]  # noqa: Y015
     _WhichOneofArgType__guidance_scale: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale"]  # noqa: Y015
+    _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
+    _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015
     _WhichOneofReturnType__inference_steps: _TypeAlias = _typing.Literal["inference_steps"]  # noqa: Y015
     _WhichOneofArgType__inference_steps: _TypeAlias = _typing.Literal["_inference_steps", b"_inference_steps"]  # noqa: Y015
+    _WhichOneofReturnType__strength_prompts: _TypeAlias = _typing.Literal["strength_prompts"]  # noqa: Y015
+    _WhichOneofArgType__strength_prompts: _TypeAlias = _typing.Literal["_strength_prompts", b"_strength_prompts"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__every_steps) -> _WhichOneofReturnType__every_steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance_scale) -> _WhichOneofReturnType__guidance_scale | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height) -> _WhichOneofReturnType__height | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__inference_steps) -> _WhichOneofReturnType__inference_steps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength_prompts) -> _WhichOneofReturnType__strength_prompts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
 
 Global___PreviewSpec: _TypeAlias = PreviewSpec  # noqa: Y015
 
@@ -2655,6 +2886,7 @@ class OutputSpec(_message.Message):
     SAVE_EVERY_FIELD_NUMBER: _builtins.int
     CAPTIONS_IN_METADATA_FIELD_NUMBER: _builtins.int
     CONVERTED_RANK_FIELD_NUMBER: _builtins.int
+    TENSORBOARD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """File name of the adapter, without ending: letters, digits, `.`, `_`, `-`; 1 to 100 characters. Default: `adapter`."""
     precision: Global___Precision.ValueType
@@ -2667,6 +2899,8 @@ class OutputSpec(_message.Message):
     """Largest rank of the plain LoRA that is written beside LOHA, LOKR and Tucker adapters, by SVD, for programs that load nothing
     else. 0 for none, else 1 to 1024. Default: 64.
     """
+    tensorboard: _builtins.bool
+    """Whether measurements and previews are also written as an event file for TensorBoard, beside the report. Default: false."""
     def __init__(
         self,
         *,
@@ -2675,10 +2909,11 @@ class OutputSpec(_message.Message):
         save_every: _builtins.int | None = ...,
         captions_in_metadata: _builtins.bool | None = ...,
         converted_rank: _builtins.int | None = ...,
+        tensorboard: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "save_every", b"save_every"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "_tensorboard", b"_tensorboard", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "save_every", b"save_every", "tensorboard", b"tensorboard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "name", b"name", "precision", b"precision", "save_every", b"save_every"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata", "_converted_rank", b"_converted_rank", "_save_every", b"_save_every", "_tensorboard", b"_tensorboard", "captions_in_metadata", b"captions_in_metadata", "converted_rank", b"converted_rank", "name", b"name", "precision", b"precision", "save_every", b"save_every", "tensorboard", b"tensorboard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__captions_in_metadata: _TypeAlias = _typing.Literal["captions_in_metadata"]  # noqa: Y015
     _WhichOneofArgType__captions_in_metadata: _TypeAlias = _typing.Literal["_captions_in_metadata", b"_captions_in_metadata"]  # noqa: Y015
@@ -2686,11 +2921,15 @@ class OutputSpec(_message.Message):
     _WhichOneofArgType__converted_rank: _TypeAlias = _typing.Literal["_converted_rank", b"_converted_rank"]  # noqa: Y015
     _WhichOneofReturnType__save_every: _TypeAlias = _typing.Literal["save_every"]  # noqa: Y015
     _WhichOneofArgType__save_every: _TypeAlias = _typing.Literal["_save_every", b"_save_every"]  # noqa: Y015
+    _WhichOneofReturnType__tensorboard: _TypeAlias = _typing.Literal["tensorboard"]  # noqa: Y015
+    _WhichOneofArgType__tensorboard: _TypeAlias = _typing.Literal["_tensorboard", b"_tensorboard"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__captions_in_metadata) -> _WhichOneofReturnType__captions_in_metadata | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__converted_rank) -> _WhichOneofReturnType__converted_rank | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__save_every) -> _WhichOneofReturnType__save_every | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tensorboard) -> _WhichOneofReturnType__tensorboard | None: ...
 
 Global___OutputSpec: _TypeAlias = OutputSpec  # noqa: Y015

@@ -55,6 +55,96 @@ class CreateTrainingJobRequest(_message.Message):
 Global___CreateTrainingJobRequest: _TypeAlias = CreateTrainingJobRequest  # noqa: Y015
 
 @_typing.final
+class AnalyzeConceptRequest(_message.Message):
+    """Request of AnalyzeConcept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As in CreateTrainingJob."""
+    validate_only: _builtins.bool
+    """As in CreateTrainingJob. Default: false."""
+    @_builtins.property
+    def spec(self) -> _training_pb2.TrainingSpec:
+        """The job that shall be trained: base model, dataset and concept of it are measured, in its resolution and with its captions.
+        It is held to the same rules, but that `concept.kind` AUTO needs neither activation tag nor class words. Required.
+        """
+
+    def __init__(
+        self,
+        *,
+        spec: _training_pb2.TrainingSpec | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "spec", b"spec", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnalyzeConceptRequest: _TypeAlias = AnalyzeConceptRequest  # noqa: Y015
+
+@_typing.final
+class DownloadResultRequest(_message.Message):
+    """Request of DownloadResult."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`trainingJobs/<id>`. Required."""
+    path: _builtins.str
+    """Which of the job's `results`. Required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DownloadResultRequest: _TypeAlias = DownloadResultRequest  # noqa: Y015
+
+@_typing.final
+class DownloadResultResponse(_message.Message):
+    """Answer of DownloadResult."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Every further message: at most 1 MiB."""
+    @_builtins.property
+    def file(self) -> _training_pb2.ResultFile:
+        """First message."""
+
+    def __init__(
+        self,
+        *,
+        file: _training_pb2.ResultFile | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "file", b"file", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["file", "data"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___DownloadResultResponse: _TypeAlias = DownloadResultResponse  # noqa: Y015
+
+@_typing.final
 class GetTrainingJobRequest(_message.Message):
     """Request of GetTrainingJob."""
 
@@ -308,6 +398,123 @@ class ListTrainingMetricsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListTrainingMetricsResponse: _TypeAlias = ListTrainingMetricsResponse  # noqa: Y015
+
+@_typing.final
+class GetTrainingPreviewsRequest(_message.Message):
+    """Request of GetTrainingPreviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    AFTER_STEP_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    PLAIN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`trainingJobs/<id>`. Required."""
+    after_step: _builtins.int
+    """Only previews after later steps than this. Unset: all, those before training (step 0) too."""
+    step: _builtins.int
+    """Only previews after this step; not beside `after_step`."""
+    plain: _builtins.bool
+    """Only those at strength 1, and step 0 without the adapter. Default: false, those at all strengths of `previews.strengths`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        after_step: _builtins.int | None = ...,
+        step: _builtins.int | None = ...,
+        plain: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_step", b"_after_step", "_step", b"_step", "after_step", b"after_step", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_step", b"_after_step", "_step", b"_step", "after_step", b"after_step", "name", b"name", "plain", b"plain", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_step: _TypeAlias = _typing.Literal["after_step"]  # noqa: Y015
+    _WhichOneofArgType__after_step: _TypeAlias = _typing.Literal["_after_step", b"_after_step"]  # noqa: Y015
+    _WhichOneofReturnType__step: _TypeAlias = _typing.Literal["step"]  # noqa: Y015
+    _WhichOneofArgType__step: _TypeAlias = _typing.Literal["_step", b"_step"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_step) -> _WhichOneofReturnType__after_step | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step) -> _WhichOneofReturnType__step | None: ...
+
+Global___GetTrainingPreviewsRequest: _TypeAlias = GetTrainingPreviewsRequest  # noqa: Y015
+
+@_typing.final
+class GetTrainingPreviewsResponse(_message.Message):
+    """Answer of GetTrainingPreviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIEW_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes of it: at most 1 MiB."""
+    @_builtins.property
+    def preview(self) -> Global___TrainingPreview:
+        """A picture begins."""
+
+    def __init__(
+        self,
+        *,
+        preview: Global___TrainingPreview | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "payload", b"payload", "preview", b"preview"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "payload", b"payload", "preview", b"preview"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["preview", "data"]  # noqa: Y015
+    _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
+
+Global___GetTrainingPreviewsResponse: _TypeAlias = GetTrainingPreviewsResponse  # noqa: Y015
+
+@_typing.final
+class TrainingPreview(_message.Message):
+    """One picture that was drawn while training."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    NEGATIVE_PROMPT_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    """Optimizer steps before it; 0 for those without the adapter."""
+    place: _builtins.int
+    """Place of its prompt in `previews.prompts`, from 0."""
+    prompt: _builtins.str
+    """As it was drawn, the activation tag in its place."""
+    negative_prompt: _builtins.str
+    """As it was drawn."""
+    seed: _builtins.int
+    """Of the first noise."""
+    strength: _builtins.float
+    """Of the adapter: 0 for none, 1 as it was trained."""
+    size_bytes: _builtins.int
+    """Bytes of the PNG."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        place: _builtins.int = ...,
+        prompt: _builtins.str = ...,
+        negative_prompt: _builtins.str = ...,
+        seed: _builtins.int = ...,
+        strength: _builtins.float = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["negative_prompt", b"negative_prompt", "place", b"place", "prompt", b"prompt", "seed", b"seed", "size_bytes", b"size_bytes", "step", b"step", "strength", b"strength"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrainingPreview: _TypeAlias = TrainingPreview  # noqa: Y015
 
 @_typing.final
 class StreamTrainingLogsRequest(_message.Message):

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class TrainingServiceStub:
-    """Trains adapters.
+    """Trains adapters, and looks after jobs of every kind.
     """
 
     def __init__(self, channel):
@@ -39,6 +39,11 @@ class TrainingServiceStub:
         self.CreateTrainingJob = channel.unary_unary(
                 '/loramill.v1.TrainingService/CreateTrainingJob',
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.CreateTrainingJobRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+                _registered_method=True)
+        self.AnalyzeConcept = channel.unary_unary(
+                '/loramill.v1.TrainingService/AnalyzeConcept',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.AnalyzeConceptRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
                 _registered_method=True)
         self.GetTrainingJob = channel.unary_unary(
@@ -66,10 +71,20 @@ class TrainingServiceStub:
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.FromString,
                 _registered_method=True)
+        self.DownloadResult = channel.unary_stream(
+                '/loramill.v1.TrainingService/DownloadResult',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.DownloadResultRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.DownloadResultResponse.FromString,
+                _registered_method=True)
         self.ListTrainingMetrics = channel.unary_unary(
                 '/loramill.v1.TrainingService/ListTrainingMetrics',
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsResponse.FromString,
+                _registered_method=True)
+        self.GetTrainingPreviews = channel.unary_stream(
+                '/loramill.v1.TrainingService/GetTrainingPreviews',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsResponse.FromString,
                 _registered_method=True)
         self.StreamTrainingLogs = channel.unary_stream(
                 '/loramill.v1.TrainingService/StreamTrainingLogs',
@@ -94,7 +109,7 @@ class TrainingServiceStub:
 
 
 class TrainingServiceServicer:
-    """Trains adapters.
+    """Trains adapters, and looks after jobs of every kind.
     """
 
     def CreateTrainingJob(self, request, context):
@@ -104,8 +119,17 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnalyzeConcept(self, request, context):
+        """Measures how well the frozen base already draws what a dataset shows, and what a job on it should therefore be: a job of kind
+        CONCEPT_ANALYSIS, with a verdict, its numbers and the settings that follow as JSON, and the same with a plot and pictures as a
+        page. It takes minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetTrainingJob(self, request, context):
-        """One job. NOT_FOUND if there is none of that name.
+        """One job, of any kind. NOT_FOUND if there is none of that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,8 +163,24 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DownloadResult(self, request, context):
+        """One of the files that a job of another kind than TRAINING has made. The first message carries `file`, the others its bytes in
+        order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTrainingMetrics(self, request, context):
         """The recorded measurements of a job, by step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrainingPreviews(self, request, context):
+        """The previews of a job, as PNG, by step, strength and prompt, while it trains and after. Each picture is a message with
+        `preview`, then its bytes in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -183,6 +223,11 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.CreateTrainingJobRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__pb2.TrainingJob.SerializeToString,
             ),
+            'AnalyzeConcept': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnalyzeConcept,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.AnalyzeConceptRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__pb2.TrainingJob.SerializeToString,
+            ),
             'GetTrainingJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetTrainingJob,
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.GetTrainingJobRequest.FromString,
@@ -208,10 +253,20 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.DeleteTrainingJobRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__service__pb2.DeleteTrainingJobResponse.SerializeToString,
             ),
+            'DownloadResult': grpc.unary_stream_rpc_method_handler(
+                    servicer.DownloadResult,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.DownloadResultRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.DownloadResultResponse.SerializeToString,
+            ),
             'ListTrainingMetrics': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTrainingMetrics,
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsResponse.SerializeToString,
+            ),
+            'GetTrainingPreviews': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetTrainingPreviews,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsResponse.SerializeToString,
             ),
             'StreamTrainingLogs': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamTrainingLogs,
@@ -242,7 +297,7 @@ def add_TrainingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TrainingService:
-    """Trains adapters.
+    """Trains adapters, and looks after jobs of every kind.
     """
 
     @staticmethod
@@ -261,6 +316,33 @@ class TrainingService:
             target,
             '/loramill.v1.TrainingService/CreateTrainingJob',
             loramill_dot_v1_dot_training__service__pb2.CreateTrainingJobRequest.SerializeToString,
+            loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyzeConcept(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/AnalyzeConcept',
+            loramill_dot_v1_dot_training__service__pb2.AnalyzeConceptRequest.SerializeToString,
             loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
             options,
             channel_credentials,
@@ -408,6 +490,33 @@ class TrainingService:
             _registered_method=True)
 
     @staticmethod
+    def DownloadResult(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loramill.v1.TrainingService/DownloadResult',
+            loramill_dot_v1_dot_training__service__pb2.DownloadResultRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.DownloadResultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListTrainingMetrics(request,
             target,
             options=(),
@@ -424,6 +533,33 @@ class TrainingService:
             '/loramill.v1.TrainingService/ListTrainingMetrics',
             loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsRequest.SerializeToString,
             loramill_dot_v1_dot_training__service__pb2.ListTrainingMetricsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrainingPreviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/loramill.v1.TrainingService/GetTrainingPreviews',
+            loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.GetTrainingPreviewsResponse.FromString,
             options,
             channel_credentials,
             insecure,

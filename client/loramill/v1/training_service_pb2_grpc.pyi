@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TrainingServiceStub:
-    """Trains adapters."""
+    """Trains adapters, and looks after jobs of every kind."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,8 +36,13 @@ class TrainingServiceStub:
     def __new__(cls, channel: _aio.Channel) -> TrainingServiceAsyncStub: ...
     CreateTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_pb2.TrainingJob]
     """Accepts a job, or says everything that is wrong with it (INVALID_ARGUMENT with one BadRequest of all violations)."""
+    AnalyzeConcept: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.AnalyzeConceptRequest, _training_pb2.TrainingJob]
+    """Measures how well the frozen base already draws what a dataset shows, and what a job on it should therefore be: a job of kind
+    CONCEPT_ANALYSIS, with a verdict, its numbers and the settings that follow as JSON, and the same with a plot and pictures as a
+    page. It takes minutes.
+    """
     GetTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_pb2.TrainingJob]
-    """One job. NOT_FOUND if there is none of that name."""
+    """One job, of any kind. NOT_FOUND if there is none of that name."""
     ListTrainingJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]
     """Jobs, newest first."""
     WatchTrainingJob: _grpc.UnaryStreamMultiCallable[_training_service_pb2.WatchTrainingJobRequest, _training_service_pb2.WatchTrainingJobResponse]
@@ -46,8 +51,16 @@ class TrainingServiceStub:
     """Asks for an end. Answers at once, usually in CANCELLING; a job that has ended is returned as it is."""
     DeleteTrainingJob: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _training_service_pb2.DeleteTrainingJobResponse]
     """Removes an ended job. Its committed adapters stay unless asked otherwise. FAILED_PRECONDITION while it lives."""
+    DownloadResult: _grpc.UnaryStreamMultiCallable[_training_service_pb2.DownloadResultRequest, _training_service_pb2.DownloadResultResponse]
+    """One of the files that a job of another kind than TRAINING has made. The first message carries `file`, the others its bytes in
+    order.
+    """
     ListTrainingMetrics: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingMetricsRequest, _training_service_pb2.ListTrainingMetricsResponse]
     """The recorded measurements of a job, by step."""
+    GetTrainingPreviews: _grpc.UnaryStreamMultiCallable[_training_service_pb2.GetTrainingPreviewsRequest, _training_service_pb2.GetTrainingPreviewsResponse]
+    """The previews of a job, as PNG, by step, strength and prompt, while it trains and after. Each picture is a message with
+    `preview`, then its bytes in order.
+    """
     StreamTrainingLogs: _grpc.UnaryStreamMultiCallable[_training_service_pb2.StreamTrainingLogsRequest, _training_service_pb2.StreamTrainingLogsResponse]
     """The trainer's log of one launch, line by line."""
     ListComputeClasses: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]
@@ -61,13 +74,18 @@ class TrainingServiceStub:
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
-    """Trains adapters."""
+    """Trains adapters, and looks after jobs of every kind."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.CreateTrainingJobRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
     """Accepts a job, or says everything that is wrong with it (INVALID_ARGUMENT with one BadRequest of all violations)."""
+    AnalyzeConcept: _aio.UnaryUnaryMultiCallable[_training_service_pb2.AnalyzeConceptRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
+    """Measures how well the frozen base already draws what a dataset shows, and what a job on it should therefore be: a job of kind
+    CONCEPT_ANALYSIS, with a verdict, its numbers and the settings that follow as JSON, and the same with a plot and pictures as a
+    page. It takes minutes.
+    """
     GetTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GetTrainingJobRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
-    """One job. NOT_FOUND if there is none of that name."""
+    """One job, of any kind. NOT_FOUND if there is none of that name."""
     ListTrainingJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingJobsRequest, _training_service_pb2.ListTrainingJobsResponse]  # type: ignore[assignment]
     """Jobs, newest first."""
     WatchTrainingJob: _aio.UnaryStreamMultiCallable[_training_service_pb2.WatchTrainingJobRequest, _training_service_pb2.WatchTrainingJobResponse]  # type: ignore[assignment]
@@ -76,8 +94,16 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Asks for an end. Answers at once, usually in CANCELLING; a job that has ended is returned as it is."""
     DeleteTrainingJob: _aio.UnaryUnaryMultiCallable[_training_service_pb2.DeleteTrainingJobRequest, _training_service_pb2.DeleteTrainingJobResponse]  # type: ignore[assignment]
     """Removes an ended job. Its committed adapters stay unless asked otherwise. FAILED_PRECONDITION while it lives."""
+    DownloadResult: _aio.UnaryStreamMultiCallable[_training_service_pb2.DownloadResultRequest, _training_service_pb2.DownloadResultResponse]  # type: ignore[assignment]
+    """One of the files that a job of another kind than TRAINING has made. The first message carries `file`, the others its bytes in
+    order.
+    """
     ListTrainingMetrics: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListTrainingMetricsRequest, _training_service_pb2.ListTrainingMetricsResponse]  # type: ignore[assignment]
     """The recorded measurements of a job, by step."""
+    GetTrainingPreviews: _aio.UnaryStreamMultiCallable[_training_service_pb2.GetTrainingPreviewsRequest, _training_service_pb2.GetTrainingPreviewsResponse]  # type: ignore[assignment]
+    """The previews of a job, as PNG, by step, strength and prompt, while it trains and after. Each picture is a message with
+    `preview`, then its bytes in order.
+    """
     StreamTrainingLogs: _aio.UnaryStreamMultiCallable[_training_service_pb2.StreamTrainingLogsRequest, _training_service_pb2.StreamTrainingLogsResponse]  # type: ignore[assignment]
     """The trainer's log of one launch, line by line."""
     ListComputeClasses: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListComputeClassesRequest, _training_service_pb2.ListComputeClassesResponse]  # type: ignore[assignment]
@@ -90,7 +116,7 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Trains adapters."""
+    """Trains adapters, and looks after jobs of every kind."""
 
     @_abc_1.abstractmethod
     def CreateTrainingJob(
@@ -101,12 +127,23 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts a job, or says everything that is wrong with it (INVALID_ARGUMENT with one BadRequest of all violations)."""
 
     @_abc_1.abstractmethod
+    def AnalyzeConcept(
+        self,
+        request: _training_service_pb2.AnalyzeConceptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.TrainingJob, _abc.Awaitable[_training_pb2.TrainingJob]]:
+        """Measures how well the frozen base already draws what a dataset shows, and what a job on it should therefore be: a job of kind
+        CONCEPT_ANALYSIS, with a verdict, its numbers and the settings that follow as JSON, and the same with a plot and pictures as a
+        page. It takes minutes.
+        """
+
+    @_abc_1.abstractmethod
     def GetTrainingJob(
         self,
         request: _training_service_pb2.GetTrainingJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_pb2.TrainingJob, _abc.Awaitable[_training_pb2.TrainingJob]]:
-        """One job. NOT_FOUND if there is none of that name."""
+        """One job, of any kind. NOT_FOUND if there is none of that name."""
 
     @_abc_1.abstractmethod
     def ListTrainingJobs(
@@ -141,12 +178,32 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes an ended job. Its committed adapters stay unless asked otherwise. FAILED_PRECONDITION while it lives."""
 
     @_abc_1.abstractmethod
+    def DownloadResult(
+        self,
+        request: _training_service_pb2.DownloadResultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_service_pb2.DownloadResultResponse], _abc.AsyncIterator[_training_service_pb2.DownloadResultResponse]]:
+        """One of the files that a job of another kind than TRAINING has made. The first message carries `file`, the others its bytes in
+        order.
+        """
+
+    @_abc_1.abstractmethod
     def ListTrainingMetrics(
         self,
         request: _training_service_pb2.ListTrainingMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.ListTrainingMetricsResponse, _abc.Awaitable[_training_service_pb2.ListTrainingMetricsResponse]]:
         """The recorded measurements of a job, by step."""
+
+    @_abc_1.abstractmethod
+    def GetTrainingPreviews(
+        self,
+        request: _training_service_pb2.GetTrainingPreviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_training_service_pb2.GetTrainingPreviewsResponse], _abc.AsyncIterator[_training_service_pb2.GetTrainingPreviewsResponse]]:
+        """The previews of a job, as PNG, by step, strength and prompt, while it trains and after. Each picture is a message with
+        `preview`, then its bytes in order.
+        """
 
     @_abc_1.abstractmethod
     def StreamTrainingLogs(
