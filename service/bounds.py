@@ -192,6 +192,11 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "every_steps": Range(0, 1_000_000),
         "inference_steps": Range(1, 150),
         "guidance_scale": Range(1, 30),
+        "width": Range(64, 2048, multiple_of=8),
+        "height": Range(64, 2048, multiple_of=8),
+        "at_steps": Range(1, 1_000_000),
+        "strengths": Range(0, 4),
+        "strength_prompts": Range(0, 64),
     },
     v1.PreviewPrompt: {
         "prompt": _CAPTION,
@@ -213,7 +218,7 @@ COUNTS: dict[type[Message], dict[str, int]] = {
     v1.DatasetSpec: {"subsets": 1000},
     v1.PriorPreservationSpec: {"captions": 1000},
     v1.AdapterSpec: {"rules": 200},
-    v1.PreviewSpec: {"prompts": 64},
+    v1.PreviewSpec: {"prompts": 64, "at_steps": 100, "strengths": 8},
 }
 
 

@@ -9,6 +9,7 @@
     job.json  launches/<n>.json  starts/<n>.json  ends/<n>.json  cancel.json  outcome.json  tombstone.json
 <tenant>/jobs/<job>/runs/<n>/…                   written by launch n alone
     claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  data-report/…  checkpoints/…  adapters/<name>/…
+    previews/<step>/<prompt>.png  previews/<step>/<prompt>-<strength>.png
     end.json
 <tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
 <tenant>/uploaded-adapters/<adapter>/…           the file, manifest.json (AdapterManifest)
@@ -44,6 +45,7 @@ _LATEST = 32**_TIME_DIGITS - 1
 _ID = re.compile(rf"[{_ALPHABET}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
 _TENANT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label: tenants stand in labels of Kubernetes
 _BASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_PREVIEW = re.compile(r"([0-9]{7})/([0-9]{2})(?:-([0-9]))?\.png")
 _ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}|upload")
 
 
@@ -337,6 +339,16 @@ class RunKeys:
     @property
     def logs_prefix(self) -> str:
         return f"{self.root}logs/"
+
+    @property
+    def previews_prefix(self) -> str:
+        return f"{self.root}previews/"
+
+    def preview_of(self, key: str) -> tuple[int, int, int | None] | None:
+        """Step, place of the prompt and of the strength in the spec (None: the plain preview) of a picture below
+        `previews_prefix`; None for what is none."""
+        found = _PREVIEW.fullmatch(key[len(self.previews_prefix) :])
+        return None if found is None else (int(found[1]), int(found[2]), int(found[3]) if found[3] else None)
 
     def data_report(self, name: str) -> str:
         """What the run found in its dataset: `report.txt`, `report.json` or `report.html`."""

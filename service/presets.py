@@ -35,6 +35,9 @@ LARGE = 1024
 
 DAY_SECONDS = 24 * 60 * 60
 
+STRENGTHS = (0.0, 0.5, 1.0, 1.5)
+"""At which adapters are shown: without it, half, as trained, and too much."""
+
 
 @dataclass(frozen=True)
 class PicturePreset:
@@ -210,6 +213,12 @@ def _resolve_previews(spec: v1.TrainingSpec, preset: PicturePreset) -> None:
     default(previews, "every_steps", 0)
     default(previews, "inference_steps", 20)
     default(previews, "guidance_scale", preset.guidance_scale)
+    default(previews, "width", spec.dataset.resolution)
+    default(previews, "height", spec.dataset.resolution)
+    choose(previews, "sampler", v1.PREVIEW_SAMPLER_BASE)
+    if not previews.strengths:
+        previews.strengths.extend(STRENGTHS)
+    default(previews, "strength_prompts", min(2, len(previews.prompts)))
 
 
 def _resolve_outputs(outputs: v1.OutputSpec) -> None:
@@ -218,3 +227,4 @@ def _resolve_outputs(outputs: v1.OutputSpec) -> None:
     default(outputs, "save_every", 0)
     default(outputs, "captions_in_metadata", False)
     default(outputs, "converted_rank", CONVERTED_RANK)
+    default(outputs, "tensorboard", False)

@@ -24,6 +24,8 @@ from service.text_validation import violations_of_text
 
 _LONGEST_DEADLINE = 30 * presets.DAY_SECONDS
 _LONGEST_REQUEST_ID = 200
+_NOT_FROM_PURE_NOISE = (v1.PREVIEW_SAMPLER_HEUN, v1.PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M_KARRAS)
+"""Samplers whose sigmas would be infinite where the noise schedule ends in pure noise."""
 
 
 def violations(
@@ -33,9 +35,12 @@ def violations(
     initial: v1.Adapter | None = None,
     classes: ComputeClasses = LOCAL_MODE,
     path: str = "spec",
+    *,
+    concept_is_open: bool = False,
 ) -> list[Violation]:
     """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
-    None where there is no such thing; `classes` are those that it may run on."""
+    None where there is no such thing; `classes` are those that it may run on. Where nothing is trained the concept may be left
+    open."""
     preset = presets.adapter_preset_for(base, spec, initial)
     return [
         *_of_base(spec, base, path),
@@ -43,11 +48,11 @@ def violations(
         *violations_of_bounds(spec, path),
         *_of_bucket_step(spec, base, path),
         *violations_of_dataset(spec, path),
-        *_of_concept(spec.concept, f"{path}.concept"),
+        *_of_concept(spec.concept, f"{path}.concept", is_open=concept_is_open),
         *(
             violation
             for index, concept in enumerate(spec.concepts[:32])
-            for violation in _of_concept(concept, f"{path}.concepts[{index}]")
+            for violation in _of_concept(concept, f"{path}.concepts[{index}]", is_open=concept_is_open)
         ),
         *violations_of_text(spec, base, path),
         *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
@@ -55,7 +60,7 @@ def violations(
         *(violations_of_family(spec, base, path) if base is not None else ()),
         *_of_length(spec, preset.steps, path),
         *violations_of_fitting(spec, initial, classes, path),
-        *_of_previews(spec, path),
+        *_of_previews(spec, base, path),
         *_of_running(spec, path),
         *violations_of_compute(spec, classes, path),
     ]
@@ -110,9 +115,9 @@ def _of_bucket_step(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str)
         yield Violation(field, text)
 
 
-def _of_concept(concept: v1.ConceptSpec, path: str) -> Iterator[Violation]:
+def _of_concept(concept: v1.ConceptSpec, path: str, *, is_open: bool) -> Iterator[Violation]:
     kind = presets.concept_kind(concept)
-    if kind == v1.CONCEPT_KIND_AUTO:
+    if kind == v1.CONCEPT_KIND_AUTO and not is_open:
         text = (
             f"{path}.kind is AUTO without activation_tag and class_words; measuring the kind is not yet supported: "
             "give a tag for a new concept, or class words for one that the base knows."
@@ -163,7 +168,19 @@ def _of_length(spec: v1.TrainingSpec, default_steps: int, path: str) -> Iterator
         yield Violation(field, text)
 
 
-def _of_previews(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
+def _of_previews(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) -> Iterator[Violation]:
+    yield from _of_strengths(spec.previews, f"{path}.previews")
+    sampler = spec.previews.sampler
+    zero_terminal_snr = spec.zero_terminal_snr or (
+        base is not None and base.zero_terminal_snr and not spec.HasField("zero_terminal_snr")
+    )
+    if zero_terminal_snr and sampler in _NOT_FROM_PURE_NOISE:
+        field = f"{path}.previews.sampler"
+        text = (
+            f"{field} is {v1.PreviewSampler.Name(sampler).removeprefix('PREVIEW_SAMPLER_')}, which cannot draw from the pure noise "
+            "of a zero terminal SNR; choose DDIM, EULER or BASE."
+        )
+        yield Violation(field, text, "CONFLICT")
     if spec.concept.activation_tag:
         return
     for index, prompt in enumerate(spec.previews.prompts[:64]):
@@ -172,6 +189,21 @@ def _of_previews(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
                 field = f"{path}.previews.prompts[{index}].{name}"
                 text = f"{field} has '[tag]', but the concept has no activation_tag; write the words out."
                 yield Violation(field, text, "CONFLICT")
+
+
+def _of_strengths(previews: v1.PreviewSpec, path: str) -> Iterator[Violation]:
+    seen: set[float] = set()
+    for index, strength in enumerate(previews.strengths[:8]):
+        field = f"{path}.strengths[{index}]"
+        if abs(100 * strength - round(100 * strength)) > 1e-6:
+            yield Violation(field, f"{field} is {strength!r}, but must be in hundredths; round it.")
+        if strength in seen:
+            yield Violation(field, f"{field} is {strength:g}, which is there already; remove one.", "CONFLICT")
+        seen.add(strength)
+    if previews.strength_prompts > len(previews.prompts) > 0:
+        field = f"{path}.strength_prompts"
+        text = f"{field} is {previews.strength_prompts}, but there are {len(previews.prompts)} prompts; lower it, or add prompts."
+        yield Violation(field, text)
 
 
 def _of_running(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:

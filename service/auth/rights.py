@@ -36,6 +36,7 @@ NEEDED: dict[str, Role] = {
         DeleteTrainingJob=Role.EDITOR,
         DownloadResult=Role.VIEWER,
         ListTrainingMetrics=Role.VIEWER,
+        GetTrainingPreviews=Role.VIEWER,
         StreamTrainingLogs=Role.VIEWER,
         ListComputeClasses=Role.VIEWER,
         GetAdmission=Role.VIEWER,

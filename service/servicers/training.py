@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -12,41 +12,36 @@ import stamina
 from loramill import v1
 from loramill.v1 import training_service_pb2_grpc
 from service import compute_choice
-from service.acceptance import Acceptance
+from service.acceptance import Wanted
 from service.admission_control import AdmissionControl
 from service.caller import current_caller
+from service.job_results import JobResults
 from service.jobs import Jobs, StillEnding, job_id
 from service.measurements import list_metrics
+from service.previews import previews
 from service.run_logs import RunLogs
+from service.submission import Submission, Wake
 from service.watch import Watches
 from store.object_store import ObjectStore
 
 _ENDING_SECONDS = 30.0
 """How long a deletion waits for a trainer that is on its way out."""
 
-Wake = Callable[[str, str], None]
-
 
 @dataclass(frozen=True)
 class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     store: ObjectStore
-    acceptance: Acceptance
+    submission: Submission
     jobs: Jobs
+    results: JobResults
     watches: Watches
     logs: RunLogs
     wake: Wake
-    """Tells the reconciler, on the event loop's thread, that something about a job has changed."""
     control: AdmissionControl
 
     async def CreateTrainingJob(self, request: v1.CreateTrainingJobRequest, _context: object) -> v1.TrainingJob:
-        caller = current_caller()
-        if request.validate_only:
-            record = await asyncio.to_thread(self.acceptance.check, caller, request)
-            compute = record.compute if record.HasField("compute") else None
-            return v1.TrainingJob(spec=record.spec, warnings=record.warnings, compute=compute, length=record.length)
-        record = await asyncio.to_thread(self.acceptance.create, caller, request)
-        self.wake(caller.tenant, record.job_id)
-        return await asyncio.to_thread(self.jobs.get, caller.tenant, record.job_id)
+        wanted = Wanted(v1.JOB_KIND_TRAINING, request.spec, request.request_id)
+        return await self.submission.take(current_caller(), wanted, validate_only=request.validate_only)
 
     async def GetTrainingJob(self, request: v1.GetTrainingJobRequest, _context: object) -> v1.TrainingJob:
         return await asyncio.to_thread(self.jobs.get, current_caller().tenant, job_id(request.name))
@@ -80,11 +75,28 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
                 await asyncio.to_thread(self.jobs.delete, caller, job, request.delete_adapters)
         return v1.DeleteTrainingJobResponse()
 
+    async def DownloadResult(
+        self, request: v1.DownloadResultRequest, _context: object
+    ) -> AsyncIterator[v1.DownloadResultResponse]:
+        stored = await asyncio.to_thread(self.results.file, current_caller().tenant, request)
+        yield v1.DownloadResultResponse(file=stored.file)
+        pieces = self.results.pieces(stored)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            yield v1.DownloadResultResponse(data=piece)
+
     async def ListTrainingMetrics(
         self, request: v1.ListTrainingMetricsRequest, _context: object
     ) -> v1.ListTrainingMetricsResponse:
         facts = await asyncio.to_thread(self.jobs.facts, current_caller().tenant, job_id(request.name))
         return await asyncio.to_thread(list_metrics, self.store, facts, request)
+
+    async def GetTrainingPreviews(
+        self, request: v1.GetTrainingPreviewsRequest, _context: object
+    ) -> AsyncIterator[v1.GetTrainingPreviewsResponse]:
+        facts = await asyncio.to_thread(self.jobs.facts, current_caller().tenant, job_id(request.name))
+        messages = previews(self.store, facts, request)
+        while (message := await asyncio.to_thread(next, messages, None)) is not None:
+            yield message
 
     async def StreamTrainingLogs(
         self, request: v1.StreamTrainingLogsRequest, _context: object
@@ -97,7 +109,7 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     async def ListComputeClasses(
         self, _request: v1.ListComputeClassesRequest, _context: object
     ) -> v1.ListComputeClassesResponse:
-        return v1.ListComputeClassesResponse(compute_classes=compute_choice.offers(self.acceptance.classes))
+        return v1.ListComputeClassesResponse(compute_classes=compute_choice.offers(self.submission.acceptance.classes))
 
     async def GetAdmission(self, request: v1.GetAdmissionRequest, _context: object) -> v1.Admission:
         del request

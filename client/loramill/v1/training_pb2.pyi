@@ -155,6 +155,16 @@ class _StateReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StateReas
     """LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
     STATE_REASON_EXAMINING: _StateReason.ValueType  # 25
     """RUNNING: a model is asked about the dataset, for an analysis, a report or captions."""
+    STATE_REASON_HELD_BACK: _StateReason.ValueType  # 26
+    """QUEUED or LAUNCHING: an operator lets no job begin, or takes a compute class out of service."""
+    STATE_REASON_NO_CAPACITY: _StateReason.ValueType  # 27
+    """LAUNCHING: its compute class gave no machine within the limit; it goes on waiting, or goes to another class if the spec allows."""
+    STATE_REASON_GIVEN_UP: _StateReason.ValueType  # 28
+    """LAUNCHING: an operator gave its launch up."""
+    STATE_REASON_RECORD_LOST: _StateReason.ValueType  # 29
+    """FAILED: it had finished, but the store was restored from an older copy that lacks what came of it."""
+    STATE_REASON_OUTDATED_TRAINER: _StateReason.ValueType  # 30
+    """FAILED: the trainer is of an older version than the job needs."""
 
 class StateReason(_StateReason, metaclass=_StateReasonEnumTypeWrapper):
     """Why a job stands where it stands."""
@@ -211,6 +221,16 @@ STATE_REASON_SUSPENDED: StateReason.ValueType  # 24
 """LAUNCHING: the Kubernetes Job is suspended, by the cluster's queue or by hand."""
 STATE_REASON_EXAMINING: StateReason.ValueType  # 25
 """RUNNING: a model is asked about the dataset, for an analysis, a report or captions."""
+STATE_REASON_HELD_BACK: StateReason.ValueType  # 26
+"""QUEUED or LAUNCHING: an operator lets no job begin, or takes a compute class out of service."""
+STATE_REASON_NO_CAPACITY: StateReason.ValueType  # 27
+"""LAUNCHING: its compute class gave no machine within the limit; it goes on waiting, or goes to another class if the spec allows."""
+STATE_REASON_GIVEN_UP: StateReason.ValueType  # 28
+"""LAUNCHING: an operator gave its launch up."""
+STATE_REASON_RECORD_LOST: StateReason.ValueType  # 29
+"""FAILED: it had finished, but the store was restored from an older copy that lacks what came of it."""
+STATE_REASON_OUTDATED_TRAINER: StateReason.ValueType  # 30
+"""FAILED: the trainer is of an older version than the job needs."""
 Global___StateReason: _TypeAlias = StateReason  # noqa: Y015
 
 class _Phase:
@@ -870,6 +890,7 @@ class TrainingJob(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     CAPTIONING_FIELD_NUMBER: _builtins.int
+    COMPUTE_FALLBACKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `trainingJobs/<id>`; the tenant is implied by the caller's identity. Ids sort newest first. Output only."""
     state: Global___TrainingJobState.ValueType
@@ -914,7 +935,9 @@ class TrainingJob(_message.Message):
 
     @_builtins.property
     def compute(self) -> Global___ComputePlan:
-        """Where it runs and what that costs, as decided when the job was accepted; unset in local mode. Output only."""
+        """Where it runs and what that costs: of its newest launch, before the first one as decided when the job was accepted; unset in
+        local mode. Output only.
+        """
 
     @_builtins.property
     def length(self) -> Global___LengthPlan:
@@ -927,6 +950,12 @@ class TrainingJob(_message.Message):
     @_builtins.property
     def captioning(self) -> Global___CaptioningSpec:
         """How pictures are captioned; of kind CAPTIONING only. Output only."""
+
+    @_builtins.property
+    def compute_fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComputePlan]:
+        """Where its further launches may go and what that costs, in this order, as decided when the job was accepted: `compute_fallback`
+        of the spec. Output only.
+        """
 
     def __init__(
         self,
@@ -948,10 +977,11 @@ class TrainingJob(_message.Message):
         kind: Global___JobKind.ValueType = ...,
         results: _abc.Iterable[Global___ResultFile] | None = ...,
         captioning: Global___CaptioningSpec | None = ...,
+        compute_fallbacks: _abc.Iterable[Global___ComputePlan] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "length", b"length", "progress", b"progress", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "end_time", b"end_time", "kind", b"kind", "launches", b"launches", "length", b"length", "name", b"name", "progress", b"progress", "results", b"results", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "captioning", b"captioning", "compute", b"compute", "compute_fallbacks", b"compute_fallbacks", "create_time", b"create_time", "end_time", b"end_time", "kind", b"kind", "launches", b"launches", "length", b"length", "name", b"name", "progress", b"progress", "results", b"results", "spec", b"spec", "start_time", b"start_time", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1209,7 +1239,7 @@ class TrainingMetric(_message.Message):
     without validation.
     """
     memory_bytes: _builtins.int
-    """Most memory in use since the measurement before, in bytes: of the GPU, or of the process where there is none."""
+    """Memory in bytes: of the GPU the most in use since the measurement before; of the process what it uses, where there is none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -1371,6 +1401,7 @@ class TrainingSpec(_message.Message):
     NOISE_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
+    COMPUTE_FALLBACK_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A title for people. At most 200 characters. Default: empty."""
     base_model: _builtins.str
@@ -1467,6 +1498,10 @@ class TrainingSpec(_message.Message):
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSource]:
         """Where the value of each field came from. Ignored on input, set in a resolved spec."""
 
+    @_builtins.property
+    def compute_fallback(self) -> Global___ComputeFallback:
+        """Where it goes if its compute class gives no machine. Refused in local mode. Default: nowhere, it waits."""
+
     def __init__(
         self,
         *,
@@ -1494,10 +1529,11 @@ class TrainingSpec(_message.Message):
         noise: Global___NoiseSpec | None = ...,
         purpose: Global___Purpose.ValueType = ...,
         sources: _abc.Iterable[Global___FieldSource] | None = ...,
+        compute_fallback: Global___ComputeFallback | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_fallback", b"compute_fallback", "compute_needs", b"compute_needs", "concept", b"concept", "dataset", b"dataset", "deadline", b"deadline", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_class", b"compute_class", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip", "_zero_terminal_snr", b"_zero_terminal_snr", "adapter", b"adapter", "base_model", b"base_model", "checkpoints", b"checkpoints", "clip_skip", b"clip_skip", "compute_class", b"compute_class", "compute_fallback", b"compute_fallback", "compute_needs", b"compute_needs", "concept", b"concept", "concepts", b"concepts", "dataset", b"dataset", "deadline", b"deadline", "display_name", b"display_name", "loss", b"loss", "noise", b"noise", "optimization", b"optimization", "outputs", b"outputs", "previews", b"previews", "purpose", b"purpose", "sources", b"sources", "text", b"text", "text_encoder", b"text_encoder", "text_encoder_2", b"text_encoder_2", "unet", b"unet", "validation", b"validation", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__clip_skip: _TypeAlias = _typing.Literal["clip_skip"]  # noqa: Y015
     _WhichOneofArgType__clip_skip: _TypeAlias = _typing.Literal["_clip_skip", b"_clip_skip"]  # noqa: Y015
@@ -1733,6 +1769,40 @@ class ComputeNeeds(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__spot) -> _WhichOneofReturnType__spot | None: ...
 
 Global___ComputeNeeds: _TypeAlias = ComputeNeeds  # noqa: Y015
+
+@_typing.final
+class ComputeFallback(_message.Message):
+    """Where a job goes whose compute class gives no machine within a limit: the launch is given up, and the next one asks for the next
+    class. It does not come back; in the last class it waits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPUTE_CLASSES_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def compute_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Classes to go to, in this order; each must have what `compute_needs` asks for. At most 16. Default: all others that have what
+        `compute_needs` asks for, cheapest first; required without `compute_needs`.
+        """
+
+    @_builtins.property
+    def after(self) -> _duration_pb2.Duration:
+        """How long a launch waits for its machine. 1 minute to 30 days. Default: 15 minutes."""
+
+    def __init__(
+        self,
+        *,
+        compute_classes: _abc.Iterable[_builtins.str] | None = ...,
+        after: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "compute_classes", b"compute_classes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComputeFallback: _TypeAlias = ComputeFallback  # noqa: Y015
 
 @_typing.final
 class DatasetSpec(_message.Message):

@@ -36,6 +36,7 @@ def requests(names: Names) -> dict[str, Message]:
             "CancelTrainingJob": v1.CancelTrainingJobRequest(name=names.job),
             "DeleteTrainingJob": v1.DeleteTrainingJobRequest(name=names.job),
             "ListTrainingMetrics": v1.ListTrainingMetricsRequest(name=names.job),
+            "GetTrainingPreviews": v1.GetTrainingPreviewsRequest(name=names.job),
             "StreamTrainingLogs": v1.StreamTrainingLogsRequest(name=names.job, follow=True),
         },
         "Dataset": {
