@@ -257,22 +257,60 @@ class AdmissionRecord(_message.Message):
 
     SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
     ADMISSION_FIELD_NUMBER: _builtins.int
+    RESTORE_ACKNOWLEDGED_TIME_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     @_builtins.property
     def admission(self) -> _training_service_pb2.Admission:
         """As it was set."""
 
+    @_builtins.property
+    def restore_acknowledged_time(self) -> _timestamp_pb2.Timestamp:
+        """When an operator last ended a pause that a restored copy had caused: what is older tells of no other restore. Unset if never."""
+
     def __init__(
         self,
         *,
         schema_version: _builtins.int = ...,
         admission: _training_service_pb2.Admission | None = ...,
+        restore_acknowledged_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "restore_acknowledged_time", b"restore_acknowledged_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "schema_version", b"schema_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "restore_acknowledged_time", b"restore_acknowledged_time", "schema_version", b"schema_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdmissionRecord: _TypeAlias = AdmissionRecord  # noqa: Y015
+
+@_typing.final
+class RestoreRecord(_message.Message):
+    """`restores/<digest of the name>.json`: an operator has said that the store was restored, and admission was paused for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    name: _builtins.str
+    """As the operator calls this restore."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the service paused."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        name: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "name", b"name", "schema_version", b"schema_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreRecord: _TypeAlias = RestoreRecord  # noqa: Y015

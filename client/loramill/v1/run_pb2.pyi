@@ -54,6 +54,8 @@ class _ExitCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExitCode.Val
     """Another pod holds this launch's claim, or a later launch or an outcome exists; nothing was done."""
     EXIT_CODE_CANCELLED: _ExitCode.ValueType  # 72
     """Stopped because the job was cancelled; a partial adapter may have been saved."""
+    EXIT_CODE_OUTDATED: _ExitCode.ValueType  # 73
+    """The assignment needs something that this version of the trainer does not know; not launched again."""
 
 class ExitCode(_ExitCode, metaclass=_ExitCodeEnumTypeWrapper):
     """The records in the object store through which service and trainer meet. Each is stored as JSON (ProtoJSON), is written once
@@ -86,6 +88,8 @@ EXIT_CODE_SUPERSEDED: ExitCode.ValueType  # 71
 """Another pod holds this launch's claim, or a later launch or an outcome exists; nothing was done."""
 EXIT_CODE_CANCELLED: ExitCode.ValueType  # 72
 """Stopped because the job was cancelled; a partial adapter may have been saved."""
+EXIT_CODE_OUTDATED: ExitCode.ValueType  # 73
+"""The assignment needs something that this version of the trainer does not know; not launched again."""
 Global___ExitCode: _TypeAlias = ExitCode  # noqa: Y015
 
 @_typing.final
@@ -107,6 +111,7 @@ class CreateRecord(_message.Message):
     LENGTH_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     CAPTIONING_FIELD_NUMBER: _builtins.int
+    COMPUTE_FALLBACKS_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -149,6 +154,10 @@ class CreateRecord(_message.Message):
     def captioning(self) -> _training_pb2.CaptioningSpec:
         """As in TrainingJob."""
 
+    @_builtins.property
+    def compute_fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[_training_pb2.ComputePlan]:
+        """As in TrainingJob."""
+
     def __init__(
         self,
         *,
@@ -165,10 +174,11 @@ class CreateRecord(_message.Message):
         length: _training_pb2.LengthPlan | None = ...,
         kind: _training_pb2.JobKind.ValueType = ...,
         captioning: _training_pb2.CaptioningSpec | None = ...,
+        compute_fallbacks: _abc.Iterable[_training_pb2.ComputePlan] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "length", b"length", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "kind", b"kind", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "compute_fallbacks", b"compute_fallbacks", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "kind", b"kind", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,8 +362,8 @@ Global___LaunchStart: _TypeAlias = LaunchStart  # noqa: Y015
 
 @_typing.final
 class LaunchEnd(_message.Message):
-    """`control/ends/<n>.json`: how launch n ended, as the service saw it from outside. Written only where the run left no End; the
-    pod and its Kubernetes Job are forgotten, and what follows from an end must stay the same.
+    """`control/ends/<n>.json`: how launch n ended, as the service saw it from outside, or that the service or an operator ended it. Written
+    only where the run left no End; the pod and its Kubernetes Job are forgotten, and what follows from an end must stay the same.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -366,7 +376,7 @@ class LaunchEnd(_message.Message):
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     reason: _training_pb2.StateReason.ValueType
-    """What from outside ended it, such as PREEMPTED or NODE_LOST; unset where nothing special was known."""
+    """What from outside ended it, such as PREEMPTED, NODE_LOST or GIVEN_UP; unset where nothing special was known."""
     exit_code: _builtins.int
     """As of its process or container; unset where nobody saw it."""
     message: _builtins.str

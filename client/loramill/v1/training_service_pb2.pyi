@@ -665,10 +665,16 @@ class Admission(_message.Message):
     CLOSED_COMPUTE_CLASSES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    DRAINED_COMPUTE_CLASSES_FIELD_NUMBER: _builtins.int
+    RESTORED_FIELD_NUMBER: _builtins.int
     paused: _builtins.bool
     """None does."""
     reason: _builtins.str
     """Why, for people."""
+    restored: _builtins.bool
+    """Nothing at all is launched and no job is taken for failed, since the store seems to be an older copy of itself: what its trainers
+    have done since is not in it. Set by the service together with `paused`; an operator ends it by setting the admission.
+    """
     @_builtins.property
     def closed_compute_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Those of these compute classes do not. By name."""
@@ -677,6 +683,12 @@ class Admission(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When that was set; unset where nobody ever did."""
 
+    @_builtins.property
+    def drained_compute_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Classes that are emptied: no launch begins there, neither a first nor a further one, and running trainers are told to write a
+        checkpoint and end. Their jobs go on in another class that their spec allows, or there once it is open. By name.
+        """
+
     def __init__(
         self,
         *,
@@ -684,10 +696,12 @@ class Admission(_message.Message):
         closed_compute_classes: _abc.Iterable[_builtins.str] | None = ...,
         reason: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        drained_compute_classes: _abc.Iterable[_builtins.str] | None = ...,
+        restored: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_compute_classes", b"closed_compute_classes", "paused", b"paused", "reason", b"reason", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_compute_classes", b"closed_compute_classes", "drained_compute_classes", b"drained_compute_classes", "paused", b"paused", "reason", b"reason", "restored", b"restored", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -720,7 +734,7 @@ class SetAdmissionRequest(_message.Message):
     @_builtins.property
     def admission(self) -> Global___Admission:
         """As it shall be, in the place of all that was set before: an empty one lets every job begin. Compute classes must be among
-        the operator's. At most 500 characters of reason; update_time is not read.
+        the operator's. At most 500 characters of reason; update_time is not read, and restored can only be ended.
         """
 
     def __init__(
@@ -735,3 +749,147 @@ class SetAdmissionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetAdmissionRequest: _TypeAlias = SetAdmissionRequest  # noqa: Y015
+
+@_typing.final
+class ListStuckJobsRequest(_message.Message):
+    """Request of ListStuckJobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """The most jobs to return. 0 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the answer before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckJobsRequest: _TypeAlias = ListStuckJobsRequest  # noqa: Y015
+
+@_typing.final
+class ListStuckJobsResponse(_message.Message):
+    """Answer of ListStuckJobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUCK_JOBS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def stuck_jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___StuckJob]:
+        """By tenant, newest first."""
+
+    def __init__(
+        self,
+        *,
+        stuck_jobs: _abc.Iterable[Global___StuckJob] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "stuck_jobs", b"stuck_jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckJobsResponse: _TypeAlias = ListStuckJobsResponse  # noqa: Y015
+
+@_typing.final
+class StuckJob(_message.Message):
+    """A job that does not get on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_REASON_FIELD_NUMBER: _builtins.int
+    STATE_MESSAGE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    REMEDY_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
+    COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Whose it is."""
+    name: _builtins.str
+    """`trainingJobs/<id>`."""
+    state: _training_pb2.TrainingJobState.ValueType
+    """Where it stands."""
+    state_reason: _training_pb2.StateReason.ValueType
+    """Why."""
+    state_message: _builtins.str
+    """The same for people, one sentence."""
+    remedy: _builtins.str
+    """What would help, one sentence."""
+    launch: _builtins.int
+    """Number of its newest launch; 0 if it has none."""
+    compute_class: _builtins.str
+    """The compute class that it runs on or waits for."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when nothing has happened."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _training_pb2.TrainingJobState.ValueType = ...,
+        state_reason: _training_pb2.StateReason.ValueType = ...,
+        state_message: _builtins.str = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        remedy: _builtins.str = ...,
+        launch: _builtins.int = ...,
+        compute_class: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compute_class", b"compute_class", "launch", b"launch", "name", b"name", "remedy", b"remedy", "since", b"since", "state", b"state", "state_message", b"state_message", "state_reason", b"state_reason", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StuckJob: _TypeAlias = StuckJob  # noqa: Y015
+
+@_typing.final
+class GiveUpLaunchRequest(_message.Message):
+    """Request of GiveUpLaunch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    LAUNCH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Whose job it is. Required."""
+    name: _builtins.str
+    """`trainingJobs/<id>`. Required."""
+    launch: _builtins.int
+    """Number of its newest launch. Required, so that no later one is hit."""
+    reason: _builtins.str
+    """Why, for the record. 1 to 500 characters."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        name: _builtins.str = ...,
+        launch: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["launch", b"launch", "name", b"name", "reason", b"reason", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveUpLaunchRequest: _TypeAlias = GiveUpLaunchRequest  # noqa: Y015

@@ -106,6 +106,16 @@ class TrainingServiceStub:
                 request_serializer=loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.SerializeToString,
                 response_deserializer=loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
                 _registered_method=True)
+        self.ListStuckJobs = channel.unary_unary(
+                '/loramill.v1.TrainingService/ListStuckJobs',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.ListStuckJobsRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__service__pb2.ListStuckJobsResponse.FromString,
+                _registered_method=True)
+        self.GiveUpLaunch = channel.unary_unary(
+                '/loramill.v1.TrainingService/GiveUpLaunch',
+                request_serializer=loramill_dot_v1_dot_training__service__pb2.GiveUpLaunchRequest.SerializeToString,
+                response_deserializer=loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
+                _registered_method=True)
 
 
 class TrainingServiceServicer:
@@ -215,6 +225,22 @@ class TrainingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListStuckJobs(self, request, context):
+        """Jobs of all tenants that do not get on: why, since when, and what would help. For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiveUpLaunch(self, request, context):
+        """Ends the newest launch of a job in the record, whatever its trainer does: one on a node that is lost, or one that hangs. The next
+        launch goes on from the last checkpoint; a trainer that still works learns of it at its next checkpoint and stops, and writes
+        nowhere but into its own run. FAILED_PRECONDITION if that launch has ended, or is not the newest. For operators.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TrainingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -287,6 +313,16 @@ def add_TrainingServiceServicer_to_server(servicer, server):
                     servicer.SetAdmission,
                     request_deserializer=loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.FromString,
                     response_serializer=loramill_dot_v1_dot_training__service__pb2.Admission.SerializeToString,
+            ),
+            'ListStuckJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStuckJobs,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.ListStuckJobsRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__service__pb2.ListStuckJobsResponse.SerializeToString,
+            ),
+            'GiveUpLaunch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveUpLaunch,
+                    request_deserializer=loramill_dot_v1_dot_training__service__pb2.GiveUpLaunchRequest.FromString,
+                    response_serializer=loramill_dot_v1_dot_training__pb2.TrainingJob.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -668,6 +704,60 @@ class TrainingService:
             '/loramill.v1.TrainingService/SetAdmission',
             loramill_dot_v1_dot_training__service__pb2.SetAdmissionRequest.SerializeToString,
             loramill_dot_v1_dot_training__service__pb2.Admission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStuckJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/ListStuckJobs',
+            loramill_dot_v1_dot_training__service__pb2.ListStuckJobsRequest.SerializeToString,
+            loramill_dot_v1_dot_training__service__pb2.ListStuckJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveUpLaunch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/loramill.v1.TrainingService/GiveUpLaunch',
+            loramill_dot_v1_dot_training__service__pb2.GiveUpLaunchRequest.SerializeToString,
+            loramill_dot_v1_dot_training__pb2.TrainingJob.FromString,
             options,
             channel_credentials,
             insecure,

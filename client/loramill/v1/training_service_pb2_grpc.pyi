@@ -71,6 +71,13 @@ class TrainingServiceStub:
     """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
     all tenants, within seconds. Jobs that have begun go on, with all their launches.
     """
+    ListStuckJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListStuckJobsRequest, _training_service_pb2.ListStuckJobsResponse]
+    """Jobs of all tenants that do not get on: why, since when, and what would help. For operators."""
+    GiveUpLaunch: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.GiveUpLaunchRequest, _training_pb2.TrainingJob]
+    """Ends the newest launch of a job in the record, whatever its trainer does: one on a node that is lost, or one that hangs. The next
+    launch goes on from the last checkpoint; a trainer that still works learns of it at its next checkpoint and stops, and writes
+    nowhere but into its own run. FAILED_PRECONDITION if that launch has ended, or is not the newest. For operators.
+    """
 
 @_typing.type_check_only
 class TrainingServiceAsyncStub(TrainingServiceStub):
@@ -113,6 +120,13 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     SetAdmission: _aio.UnaryUnaryMultiCallable[_training_service_pb2.SetAdmissionRequest, _training_service_pb2.Admission]  # type: ignore[assignment]
     """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
     all tenants, within seconds. Jobs that have begun go on, with all their launches.
+    """
+    ListStuckJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListStuckJobsRequest, _training_service_pb2.ListStuckJobsResponse]  # type: ignore[assignment]
+    """Jobs of all tenants that do not get on: why, since when, and what would help. For operators."""
+    GiveUpLaunch: _aio.UnaryUnaryMultiCallable[_training_service_pb2.GiveUpLaunchRequest, _training_pb2.TrainingJob]  # type: ignore[assignment]
+    """Ends the newest launch of a job in the record, whatever its trainer does: one on a node that is lost, or one that hangs. The next
+    launch goes on from the last checkpoint; a trainer that still works learns of it at its next checkpoint and stops, and writes
+    nowhere but into its own run. FAILED_PRECONDITION if that launch has ended, or is not the newest. For operators.
     """
 
 class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -237,6 +251,25 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_training_service_pb2.Admission, _abc.Awaitable[_training_service_pb2.Admission]]:
         """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
         all tenants, within seconds. Jobs that have begun go on, with all their launches.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStuckJobs(
+        self,
+        request: _training_service_pb2.ListStuckJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_service_pb2.ListStuckJobsResponse, _abc.Awaitable[_training_service_pb2.ListStuckJobsResponse]]:
+        """Jobs of all tenants that do not get on: why, since when, and what would help. For operators."""
+
+    @_abc_1.abstractmethod
+    def GiveUpLaunch(
+        self,
+        request: _training_service_pb2.GiveUpLaunchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_training_pb2.TrainingJob, _abc.Awaitable[_training_pb2.TrainingJob]]:
+        """Ends the newest launch of a job in the record, whatever its trainer does: one on a node that is lost, or one that hangs. The next
+        launch goes on from the last checkpoint; a trainer that still works learns of it at its next checkpoint and stops, and writes
+        nowhere but into its own run. FAILED_PRECONDITION if that launch has ended, or is not the newest. For operators.
         """
 
 def add_TrainingServiceServicer_to_server(servicer: TrainingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
