@@ -21,9 +21,9 @@ COPY constraints.txt .
 RUN pip install --no-cache-dir --constraint constraints.txt --target uv uv
 COPY pyproject.toml .
 RUN uv/bin/uv pip compile --no-header --no-annotate --constraint constraints.txt \
-        pyproject.toml --group service --output-file service.txt \
+        pyproject.toml --group service --group traces --output-file service.txt \
     && uv/bin/uv pip compile --no-header --no-annotate --constraint constraints.txt \
-        --group trainer --output-file trainer.txt
+        --group trainer --group traces --output-file trainer.txt
 
 # The code, compiled. The built-in base model is large and seldom changes: it becomes a layer of its own.
 FROM runtime AS code

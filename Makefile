@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PROTOC := PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m grpc_tools.protoc -I protos
 PROTOS := $(wildcard protos/loramill/v1/*.proto)
-GROUP_FLAGS := --group store --group service --group trainer --group dev
+GROUP_FLAGS := --group store --group service --group trainer --group traces --group dev
 BUILDER ?= $(firstword $(notdir $(shell command -v docker buildah)))
 RERUNS ?= 0
 ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --net=/var/run/netns/loramill \
