@@ -25,23 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cloramill/v1/base_model.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x03\n\tBaseModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsource_uri\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x12\n\nresolution\x18\x07 \x01(\x05\x12\x17\n\x0fprediction_type\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05state\x18\n \x01(\x0e\x32\x1b.loramill.v1.BaseModelState\x12\x31\n\x0blast_import\x18\x0b \x01(\x0b\x32\x1c.loramill.v1.BaseModelImport\x12\x16\n\x0evae_source_uri\x18\x0c \x01(\t\x12\r\n\x05notes\x18\r \x03(\t\x12\x0f\n\x07variant\x18\x0e \x01(\t\x12\x19\n\x11zero_terminal_snr\x18\x14 \x01(\x08\"\xb2\x03\n\x0f\x42\x61seModelImport\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.loramill.v1.BaseModelImportState\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12\x16\n\x0evae_source_uri\x18\x04 \x01(\t\x12\x30\n\x05phase\x18\x05 \x01(\x0e\x32!.loramill.v1.BaseModelImportPhase\x12\x12\n\nbytes_done\x18\x06 \x01(\x03\x12\x13\n\x0b\x62ytes_total\x18\x07 \x01(\x03\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x35\n\x08problems\x18\t \x03(\x0b\x32#.loramill.v1.BaseModelImportProblem\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x16\x42\x61seModelImportProblem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*\x8b\x01\n\x0e\x42\x61seModelState\x12 \n\x1c\x42\x41SE_MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x42\x41SE_MODEL_STATE_IMPORTING\x10\x01\x12\x1a\n\x16\x42\x41SE_MODEL_STATE_READY\x10\x02\x12\x1b\n\x17\x42\x41SE_MODEL_STATE_FAILED\x10\x03*\xaf\x01\n\x14\x42\x61seModelImportState\x12\'\n#BASE_MODEL_IMPORT_STATE_UNSPECIFIED\x10\x00\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_STATE_RUNNING\x10\x01\x12%\n!BASE_MODEL_IMPORT_STATE_SUCCEEDED\x10\x02\x12\"\n\x1e\x42\x41SE_MODEL_IMPORT_STATE_FAILED\x10\x03*\xfd\x01\n\x14\x42\x61seModelImportPhase\x12\'\n#BASE_MODEL_IMPORT_PHASE_UNSPECIFIED\x10\x00\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_PHASE_LISTING\x10\x01\x12$\n BASE_MODEL_IMPORT_PHASE_FETCHING\x10\x02\x12&\n\"BASE_MODEL_IMPORT_PHASE_CONVERTING\x10\x03\x12$\n BASE_MODEL_IMPORT_PHASE_CHECKING\x10\x04\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_PHASE_STORING\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cloramill/v1/base_model.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x03\n\tBaseModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nsource_uri\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0f\n\x07license\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x12\n\nresolution\x18\x07 \x01(\x05\x12\x17\n\x0fprediction_type\x18\x08 \x01(\t\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x05state\x18\n \x01(\x0e\x32\x1b.loramill.v1.BaseModelState\x12\x31\n\x0blast_import\x18\x0b \x01(\x0b\x32\x1c.loramill.v1.BaseModelImport\x12\x16\n\x0evae_source_uri\x18\x0c \x01(\t\x12\r\n\x05notes\x18\r \x03(\t\x12\x0f\n\x07variant\x18\x0e \x01(\t\x12\x19\n\x11zero_terminal_snr\x18\x14 \x01(\x08\x12\x14\n\x0c\x63\x61ption_form\x18\x15 \x01(\t\"\xb2\x03\n\x0f\x42\x61seModelImport\x12\x0e\n\x06number\x18\x01 \x01(\x05\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.loramill.v1.BaseModelImportState\x12\x12\n\nsource_uri\x18\x03 \x01(\t\x12\x16\n\x0evae_source_uri\x18\x04 \x01(\t\x12\x30\n\x05phase\x18\x05 \x01(\x0e\x32!.loramill.v1.BaseModelImportPhase\x12\x12\n\nbytes_done\x18\x06 \x01(\x03\x12\x13\n\x0b\x62ytes_total\x18\x07 \x01(\x03\x12\x0f\n\x07message\x18\x08 \x01(\t\x12\x35\n\x08problems\x18\t \x03(\x0b\x32#.loramill.v1.BaseModelImportProblem\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"=\n\x16\x42\x61seModelImportProblem\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*\x8b\x01\n\x0e\x42\x61seModelState\x12 \n\x1c\x42\x41SE_MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x42\x41SE_MODEL_STATE_IMPORTING\x10\x01\x12\x1a\n\x16\x42\x41SE_MODEL_STATE_READY\x10\x02\x12\x1b\n\x17\x42\x41SE_MODEL_STATE_FAILED\x10\x03*\xaf\x01\n\x14\x42\x61seModelImportState\x12\'\n#BASE_MODEL_IMPORT_STATE_UNSPECIFIED\x10\x00\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_STATE_RUNNING\x10\x01\x12%\n!BASE_MODEL_IMPORT_STATE_SUCCEEDED\x10\x02\x12\"\n\x1e\x42\x41SE_MODEL_IMPORT_STATE_FAILED\x10\x03*\xfd\x01\n\x14\x42\x61seModelImportPhase\x12\'\n#BASE_MODEL_IMPORT_PHASE_UNSPECIFIED\x10\x00\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_PHASE_LISTING\x10\x01\x12$\n BASE_MODEL_IMPORT_PHASE_FETCHING\x10\x02\x12&\n\"BASE_MODEL_IMPORT_PHASE_CONVERTING\x10\x03\x12$\n BASE_MODEL_IMPORT_PHASE_CHECKING\x10\x04\x12#\n\x1f\x42\x41SE_MODEL_IMPORT_PHASE_STORING\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.base_model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BASEMODELSTATE']._serialized_start=968
-  _globals['_BASEMODELSTATE']._serialized_end=1107
-  _globals['_BASEMODELIMPORTSTATE']._serialized_start=1110
-  _globals['_BASEMODELIMPORTSTATE']._serialized_end=1285
-  _globals['_BASEMODELIMPORTPHASE']._serialized_start=1288
-  _globals['_BASEMODELIMPORTPHASE']._serialized_end=1541
+  _globals['_BASEMODELSTATE']._serialized_start=990
+  _globals['_BASEMODELSTATE']._serialized_end=1129
+  _globals['_BASEMODELIMPORTSTATE']._serialized_start=1132
+  _globals['_BASEMODELIMPORTSTATE']._serialized_end=1307
+  _globals['_BASEMODELIMPORTPHASE']._serialized_start=1310
+  _globals['_BASEMODELIMPORTPHASE']._serialized_end=1563
   _globals['_BASEMODEL']._serialized_start=79
-  _globals['_BASEMODEL']._serialized_end=465
-  _globals['_BASEMODELIMPORT']._serialized_start=468
-  _globals['_BASEMODELIMPORT']._serialized_end=902
-  _globals['_BASEMODELIMPORTPROBLEM']._serialized_start=904
-  _globals['_BASEMODELIMPORTPROBLEM']._serialized_end=965
+  _globals['_BASEMODEL']._serialized_end=487
+  _globals['_BASEMODELIMPORT']._serialized_start=490
+  _globals['_BASEMODELIMPORT']._serialized_end=924
+  _globals['_BASEMODELIMPORTPROBLEM']._serialized_start=926
+  _globals['_BASEMODELIMPORTPROBLEM']._serialized_end=987
 # @@protoc_insertion_point(module_scope)

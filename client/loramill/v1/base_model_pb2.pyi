@@ -135,6 +135,7 @@ class BaseModel(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     ZERO_TERMINAL_SNR_FIELD_NUMBER: _builtins.int
+    CAPTION_FORM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, `baseModels/<id>`; the id is 1 to 63 lower-case letters, digits and `-`."""
     source_uri: _builtins.str
@@ -154,7 +155,7 @@ class BaseModel(_message.Message):
     size_bytes: _builtins.int
     """Bytes of all files. Output only."""
     resolution: _builtins.int
-    """Side of the square pictures that it was made for, in pixels. Output only."""
+    """Side of the square pictures that it was made for, in pixels; 0 of a captioner. Output only."""
     prediction_type: _builtins.str
     """`epsilon` or `v_prediction`: as the UNet's file says, else the scheduler's configuration, else what is usual in the family.
     Output only.
@@ -167,6 +168,8 @@ class BaseModel(_message.Message):
     """As it was imported with: `fp16`, or empty. Output only."""
     zero_terminal_snr: _builtins.bool
     """Whether its noise schedule ends in pure noise, as said in the same places. Output only."""
+    caption_form: _builtins.str
+    """Of a captioner: `sentences` or `tags`, which is what it makes of a picture. Output only."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was imported. Output only."""
@@ -199,10 +202,11 @@ class BaseModel(_message.Message):
         notes: _abc.Iterable[_builtins.str] | None = ...,
         variant: _builtins.str = ...,
         zero_terminal_snr: _builtins.bool = ...,
+        caption_form: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_import", b"last_import"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "family", b"family", "last_import", b"last_import", "license", b"license", "name", b"name", "notes", b"notes", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "state", b"state", "vae_source_uri", b"vae_source_uri", "variant", b"variant", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_form", b"caption_form", "create_time", b"create_time", "digest", b"digest", "family", b"family", "last_import", b"last_import", "license", b"license", "name", b"name", "notes", b"notes", "prediction_type", b"prediction_type", "resolution", b"resolution", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "state", b"state", "vae_source_uri", b"vae_source_uri", "variant", b"variant", "zero_terminal_snr", b"zero_terminal_snr"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,26 @@ class CreateDatasetRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CaptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DATASET_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     SOURCE_URI_FIELD_NUMBER: _builtins.int
@@ -63,6 +83,7 @@ class CreateDatasetRequest(_message.Message):
     CAPTION_COLUMN_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     CAPTIONING_JOB_FIELD_NUMBER: _builtins.int
+    CAPTIONS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """As in CreateTrainingJob. After a call that broke off, the same request goes on where it stopped."""
     source_uri: _builtins.str
@@ -88,6 +109,12 @@ class CreateDatasetRequest(_message.Message):
     def dataset(self) -> _dataset_pb2.Dataset:
         """Only `display_name`, `input` and `suggested` are read; with a `source_uri` the first alone. Default: empty."""
 
+    @_builtins.property
+    def captions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Captions that people have changed, by the path of the picture: each stands in the place of the one that the job wrote, and an
+        empty one leaves its picture without. At most 10000 of at most 10000 characters. Only with a `captioning_job`. Default: empty.
+        """
+
     def __init__(
         self,
         *,
@@ -98,10 +125,11 @@ class CreateDatasetRequest(_message.Message):
         caption_column: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         captioning_job: _builtins.str = ...,
+        captions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dataset", b"dataset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "captioning_job", b"captioning_job", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption_column", b"caption_column", "captioning_job", b"captioning_job", "captions", b"captions", "dataset", b"dataset", "layout", b"layout", "request_id", b"request_id", "source_uri", b"source_uri", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

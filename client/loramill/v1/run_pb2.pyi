@@ -667,6 +667,48 @@ class Generation(_message.Message):
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
 
 @_typing.final
+class ConceptDecision(_message.Message):
+    """`line/concepts.json`: what the concepts of kind AUTO turned out to be, create-only by the first run that measured them; every
+    later run of the job trains by it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    schema_version: _builtins.int
+    """Version of this record's layout; 1."""
+    @_builtins.property
+    def spec(self) -> _training_pb2.TrainingSpec:
+        """The job's resolved spec with what was decided: the concepts' kinds, tags, class words and prior preservation."""
+
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Why, one sentence for each concept that was measured."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        schema_version: _builtins.int = ...,
+        spec: _training_pb2.TrainingSpec | None = ...,
+        messages: _abc.Iterable[_builtins.str] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "messages", b"messages", "schema_version", b"schema_version", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConceptDecision: _TypeAlias = ConceptDecision  # noqa: Y015
+
+@_typing.final
 class AdapterManifest(_message.Message):
     """`runs/<n>/adapters/<id>/manifest.json`: written last, after the files that it describes; commits the adapter."""
 

@@ -504,9 +504,12 @@ class _ConceptKind:
 class _ConceptKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConceptKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONCEPT_KIND_UNSPECIFIED: _ConceptKind.ValueType  # 0
-    """The default, AUTO."""
+    """The default: NEW where an activation tag is given, else MODIFIED where class words are, else AUTO."""
     CONCEPT_KIND_AUTO: _ConceptKind.ValueType  # 1
-    """NEW where an activation tag is given, else MODIFIED where class words are given. (Measuring it is not yet supported.)"""
+    """Measured before training: how well the frozen base denoises the pictures with their captions, with the class word and without,
+    beside its own. What is left open of activation tag, class words and prior preservation follows from it; the reason stands in
+    the run's log and report.
+    """
     CONCEPT_KIND_NEW: _ConceptKind.ValueType  # 2
     """The base never met it; it gets an activation tag."""
     CONCEPT_KIND_MODIFIED: _ConceptKind.ValueType  # 3
@@ -516,9 +519,12 @@ class ConceptKind(_ConceptKind, metaclass=_ConceptKindEnumTypeWrapper):
     """What kind of thing is taught."""
 
 CONCEPT_KIND_UNSPECIFIED: ConceptKind.ValueType  # 0
-"""The default, AUTO."""
+"""The default: NEW where an activation tag is given, else MODIFIED where class words are, else AUTO."""
 CONCEPT_KIND_AUTO: ConceptKind.ValueType  # 1
-"""NEW where an activation tag is given, else MODIFIED where class words are given. (Measuring it is not yet supported.)"""
+"""Measured before training: how well the frozen base denoises the pictures with their captions, with the class word and without,
+beside its own. What is left open of activation tag, class words and prior preservation follows from it; the reason stands in
+the run's log and report.
+"""
 CONCEPT_KIND_NEW: ConceptKind.ValueType  # 2
 """The base never met it; it gets an activation tag."""
 CONCEPT_KIND_MODIFIED: ConceptKind.ValueType  # 3
@@ -1426,7 +1432,7 @@ class TrainingSpec(_message.Message):
 
     @_builtins.property
     def concept(self) -> Global___ConceptSpec:
-        """What the adapter teaches. Default: kind AUTO."""
+        """What the adapter teaches. Default: kind AUTO, which is measured."""
 
     @_builtins.property
     def adapter(self) -> Global___AdapterSpec:
@@ -2100,7 +2106,7 @@ class ConceptSpec(_message.Message):
     PIVOTAL_FIELD_NUMBER: _builtins.int
     CHECK_TAG_FIELD_NUMBER: _builtins.int
     kind: Global___ConceptKind.ValueType
-    """Default: AUTO."""
+    """Default: NEW with an activation tag, MODIFIED with class words alone, AUTO with neither."""
     activation_tag: _builtins.str
     """The word that calls a new concept. 1 to 75 characters without commas. Required for NEW; not allowed for MODIFIED."""
     class_words: _builtins.str
