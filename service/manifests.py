@@ -81,7 +81,7 @@ def render_job(launch: TrainerLaunch, compute_class: ComputeClass, pod: PodSetti
             "activeDeadlineSeconds": deadline,
             "ttlSecondsAfterFinished": int(pod.finished_job_retention.total_seconds()),
             "template": {
-                "metadata": {"labels": labels, "annotations": _pod_annotations(compute_class, deadline)},
+                "metadata": {"labels": labels, "annotations": _pod_annotations(compute_class)},
                 "spec": pod_spec(launch.launch.name, launch.assignment_uri, compute_class, pod),
             },
         },
@@ -118,17 +118,18 @@ def _queue_labels(queue: str | None, priority: str | None) -> dict[str, str]:
     return {KUEUE_QUEUE_LABEL: queue} | ({KUEUE_PRIORITY_LABEL: priority} if priority is not None else {})
 
 
-def _pod_annotations(compute_class: ComputeClass, deadline: int) -> dict[str, str]:
+def _pod_annotations(compute_class: ComputeClass) -> dict[str, str]:
     """Tells Prometheus where to read; keeps autoscalers from taking a paid node away under a trainer, but only where nobody
     else may take it.
 
-    On spot nodes karpenter.sh/do-not-disrupt would hold back the eviction that brings SIGTERM early; its value is a duration,
-    because "true" could keep a node for ever.
+    On spot nodes karpenter.sh/do-not-disrupt would hold back the eviction that brings SIGTERM early. Its value is "true":
+    Karpenter takes no notice of a duration before 1.12, and counts only pods that have not ended, so that the node is kept for
+    as long as the trainer runs, at most for the Job's activeDeadlineSeconds.
     """
     scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
     if compute_class.spot:
         return scraped
     return scraped | {
         "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-        "karpenter.sh/do-not-disrupt": f"{deadline}s",
+        "karpenter.sh/do-not-disrupt": "true",
     }

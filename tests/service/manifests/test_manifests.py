@@ -170,7 +170,7 @@ def test_the_digest_tells_two_launches_of_a_name_apart() -> None:
 def test_autoscalers_keep_their_hands_off_nodes_that_are_paid_in_full() -> None:
     keep = "cluster-autoscaler.kubernetes.io/safe-to-evict"
     template = example(GPU).job["spec"]["template"]["metadata"]["annotations"]
-    assert template == SCRAPED | {keep: "false", "karpenter.sh/do-not-disrupt": f"{7200 + 86400}s"}
+    assert template == SCRAPED | {keep: "false", "karpenter.sh/do-not-disrupt": "true"}
     assert example(SPOT).job["spec"]["template"]["metadata"]["annotations"] == SCRAPED
 
 
