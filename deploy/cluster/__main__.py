@@ -1,4 +1,7 @@
-"""`python -m deploy.cluster up|down|status|build|images|advertise-gpus`: the local cluster."""
+"""`python -m deploy.cluster up|down|status|build|images|advertise-gpus`: the local cluster.
+
+With LORAMILL_CLUSTER_NAME another one beside it, without nodes of its own: `up` and `down` alone are of use there.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.cluster import image_sizes, kubelet, packages, requirements, traces
+from deploy.cluster import image_sizes, kubelet, packages, requirements, simulated, traces
 from deploy.cluster import images as built_images
 from deploy.cluster.errors import ClusterError
+from deploy.cluster.paths import NAME, SIMULATED
 from deploy.cluster.steps import Steps
 from deploy.cluster.up import build as build_parts
 from deploy.cluster.up import up as bring_up
@@ -19,21 +23,31 @@ console = Console(soft_wrap=True)
 
 
 @app.callback()
-def before_every_command() -> None:
+def before_every_command(context: typer.Context) -> None:
     """A local cluster: Kubernetes and S3 on this machine."""
     requirements.check()
+    if SIMULATED and context.invoked_subcommand not in ("up", "down"):
+        raise ClusterError(
+            f"LORAMILL_CLUSTER_NAME is {NAME}, and a cluster of simulated nodes knows only `up` and `down`; unset it."
+        )
 
 
 @app.command()
 def up() -> None:
     """Starts the cluster, or says that it runs."""
-    bring_up(console)
+    if SIMULATED:
+        simulated.up(console)
+    else:
+        bring_up(console)
 
 
 @app.command()
 def down() -> None:
     """Ends the cluster and removes every trace of it; caches stay."""
-    traces.remove()
+    if SIMULATED:
+        simulated.down()
+    else:
+        traces.remove()
     console.print("Nothing of the cluster is left.")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.cluster.commands import run
+from deploy.cluster.paths import NAME
 
-NAMESPACE = "loramill"
+NAMESPACE = NAME
 NAMESPACE_FILE = Path("/var/run/netns") / NAMESPACE
 INSIDE = ("nsenter", f"--net={NAMESPACE_FILE}")
 """Prefix of a command that runs inside. `ip netns exec` would remount /sys and so hide the cgroups from the kubelet."""
