@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from loramill import v1
@@ -30,10 +31,13 @@ from service.kubernetes_names import LaunchId
 from service.metrics import KubernetesMetrics, StoreMetrics
 from service.platforms import ImportJobs, Platform
 from service.platforms.opening import emptied, opened
+from service.scale_from_zero import unknown_before_a_node
 from service.settings import Settings, Unusable
 from service.trainer_credentials import CredentialSource, credential_source
 from store.object_store import ObjectStore, StoreError
 from store.records import read_record
+
+log = structlog.get_logger(__name__)
 
 _LEASE = "loramill-admission"
 _LOOK_AGAIN = timedelta(seconds=10)
@@ -45,6 +49,8 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
     """Strives for the Lease until it is left. Raises Unusable."""
     check_exposure(settings.host, configuration.authentication, configuration.tls, configuration.tenants)
     served = listeners(settings.port, configuration.authentication, configuration.tls)
+    for warning in (each for offered in configuration.compute.classes for each in unknown_before_a_node(offered)):
+        log.warning(warning)
     registry = CollectorRegistry()
     store = opened(configuration.store, StoreMetrics(registry))
     api = _api(KubernetesMetrics(registry))
