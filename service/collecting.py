@@ -31,6 +31,8 @@ class CollectorCounts:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._objects = Counter("loramill_collected_objects", "Objects removed.", ["kind"], registry=registry)
         self._bytes = Counter("loramill_collected_bytes", "Bytes of removed objects.", ["kind"], registry=registry)
+        for kind in Kind:  # from 0 on, so that what is never removed is not taken for what is not measured
+            self.removed(kind, 0, 0)
         self._failures = Counter("loramill_collector_failures", "Passes that ended early.", registry=registry)
         self._last = Gauge(
             "loramill_collector_last_pass_timestamp_seconds", "When a pass last came to its end.", registry=registry

@@ -6,6 +6,7 @@ It lives beside the cluster of real nodes, in a network and folders of its own, 
 from __future__ import annotations
 
 import shutil
+import signal
 
 from rich.console import Console
 
@@ -38,7 +39,7 @@ def up(console: Console) -> None:
 def down() -> None:
     """Ends its processes and removes its network and folders; caches stay."""
     for process in processes.all_recorded():
-        processes.stop(process.name)
+        processes.stop(process.name, first=signal.SIGKILL)  # nothing of it is worth an end in good order
     network.delete()
     for folder in (STATE, BUILD):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Nodes that a real autoscaler buys and returns, in a cluster of their own beside this one: a small form of `make simulate-nodes`."""
+"""Nodes that a real autoscaler buys and returns, in a cluster beside this one: a small form of `make simulate-nodes`."""
 
 from __future__ import annotations
 
