@@ -11,7 +11,7 @@ ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --ne
 	$(BIN)/python -m pytest --timeout=600 --durations=10 --reruns $(RERUNS) tests/cluster
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: demo test check images cluster cluster-down test-cluster test-undisturbed install lock protos generate shapes clean
+.PHONY: demo test check images cluster cluster-down test-cluster test-undisturbed simulate-nodes install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
@@ -33,6 +33,10 @@ test-cluster: test-undisturbed
 # Those of them that take nothing of the cluster away.
 test-undisturbed: cluster
 	$(ON_CLUSTER) -m "not disturbing"
+
+# 200 jobs on simulated GPU nodes that a real autoscaler buys and returns, beside whatever runs; needs root (docs/nodes.md).
+simulate-nodes: install
+	$(BIN)/python -m bench.nodes
 
 # Removes every trace of it but the caches.
 cluster-down: install
