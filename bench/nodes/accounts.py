@@ -8,6 +8,7 @@ from statistics import median, quantiles
 
 from bench.nodes.facts import Fact, InterruptionFact, MachineFact, RunFact
 from bench.nodes.scenario import CLASS_OF, INSTANCE_TYPES, SPOT, STEP_SECONDS
+from loramill import v1
 
 MOST_LOST = 0.02
 """Share of the work that interruptions may cost."""
@@ -89,15 +90,19 @@ def faults(jobs: Sequence[EndedJob], planned: int, facts: Sequence[Fact], nodes_
         if not job.succeeded:
             yield f"{job.id} did not succeed: {job.message}"
     taken = {fact.node for fact in facts if isinstance(fact, InterruptionFact)}
-    evicted = [fact for fact in facts if isinstance(fact, RunFact) and fact.disruption and fact.node not in taken]
+    evicted = [fact for fact in facts if isinstance(fact, RunFact) and _driven_out(fact) and fact.node not in taken]
     if evicted:
-        reasons = ", ".join(sorted({fact.disruption for fact in evicted}))
+        reasons = ", ".join(sorted({fact.disruption or "told to stop" for fact in evicted}))
         yield f"{len(evicted)} trainers were driven out by the scaling down of machines ({reasons})."
     if nodes_left:
         yield f"{nodes_left} nodes are left when nothing is to be done any more."
     for row in rows(jobs, facts):
         if row.lost > MOST_LOST:
             yield f"{row.compute_class}: {row.lost:.1%} of the work was done twice; at most {MOST_LOST:.0%} may be."
+
+
+def _driven_out(run: RunFact) -> bool:
+    return bool(run.disruption) or run.exit_code == v1.EXIT_CODE_PREEMPTED
 
 
 def table(found: Sequence[Row]) -> str:

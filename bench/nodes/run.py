@@ -20,16 +20,20 @@ from bench.nodes import accounts, facts, scenario
 from bench.nodes.accounts import EndedJob
 from bench.nodes.fixed import make_nodes
 from bench.nodes.scenario import PlannedJob
-from bench.nodes.served import environment, served
-from deploy.cluster import autoscaler, processes, versity
+from bench.nodes.served import environment, root_of, served
+from deploy.cluster import autoscaler, processes
 from deploy.cluster.control_plane import kubectl
 from deploy.cluster.paths import KUBECONFIG, ROOT, STATE
 from loramill import v1
 from loramill.client import Client
 from loramill.credentials import Credentials
+from service.indexes import ended_jobs
 from service.kubernetes_api import api_at
+from store import ObjectStore, open_store
 
-TERMINAL = frozenset({v1.TRAINING_JOB_STATE_SUCCEEDED, v1.TRAINING_JOB_STATE_FAILED, v1.TRAINING_JOB_STATE_CANCELLED})
+TENANT = "local"
+"""Of everybody who calls a service that asks nobody who he is."""
+
 _LOOK_SECONDS = 3.0
 _SCALE_DOWN_SECONDS = 180.0
 
@@ -37,6 +41,7 @@ _SCALE_DOWN_SECONDS = 180.0
 def run(options: argparse.Namespace) -> int:
     """0 if all was as it should be; prints the table, and what was not."""
     namespace, folder = f"nodes-{uuid.uuid4().hex[:8]}", Path(tempfile.mkdtemp(prefix="run-", dir=STATE))
+    os.environ.update(environment())
     _make_namespace(namespace)
     if not options.nodes:
         pools = scenario.pools(options.gpus)
@@ -49,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
                 make_nodes(api_at(KUBECONFIG), options.nodes, options.gpus_per_node)
             _say(began, f"serves on {address}; its log and the machines' are in {folder}")
             names = _create(client, planned, _dataset(client, folder), began)
-            ended = _wait(client, names, began, options.limit)
+            ended = _wait(client, open_store(root_of(namespace)), names, began, options.limit)
         nodes_left = 0 if options.nodes else _wait_for_no_nodes(began)
     found = facts.read(folder / "facts.jsonl")
     faults = [*accounts.faults(ended, len(planned), found, nodes_left)]
@@ -79,9 +84,7 @@ def _machines(namespace: str, folder: Path, options: argparse.Namespace) -> Iter
     command = [sys.executable, "-m", "bench.nodes.machines", f"--namespace={namespace}"]
     command += [f"--facts={folder / 'facts.jsonl'}", f"--interrupt={options.interrupt}"]
     with (folder / "machines.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, env={**os.environ, **environment(versity.store())}
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         yield
     finally:
@@ -122,22 +125,20 @@ def _create(client: Client, planned: Sequence[PlannedJob], dataset: str, began: 
     return names
 
 
-def _wait(client: Client, names: set[str], began: float, limit: float) -> list[EndedJob]:
-    """Those that have ended, when all have or the time is over."""
-    deadline, told = time.monotonic() + limit, 0
+def _wait(client: Client, record: ObjectStore, names: set[str], began: float, limit: float) -> list[EndedJob]:
+    """Those that have ended, when all have or the time is over. Looks at the index: to read all jobs again and again costs more
+    than they do."""
+    deadline, told = time.monotonic() + limit, -1
     while True:
-        jobs = [job for job in client.list_jobs() if job.name in names]
-        ended = [job for job in jobs if job.state in TERMINAL]
-        if len(ended) * 10 // len(names) != told or len(ended) == len(names):
+        ended = {f"trainingJobs/{job}" for job, _ in ended_jobs(record, TENANT)} & names
+        if len(ended) * 10 // len(names) != told:
             told = len(ended) * 10 // len(names)
             _say(began, f"{len(ended)} of {len(names)} jobs have ended")
-        if len(ended) == len(names) or time.monotonic() > deadline:
-            for job in jobs:
-                if job.state not in TERMINAL:
-                    _say(
-                        began, f"{job.name} has not ended: {v1.StateReason.Name(job.state_reason)}: {job.state_message}"
-                    )
-            return [_ended(job) for job in ended]
+        if ended == names or time.monotonic() > deadline:
+            for job in map(client.get_job, sorted(names - ended)):
+                why = f"{v1.StateReason.Name(job.state_reason)}: {job.state_message}"
+                _say(began, f"{job.name} has not ended: {why}")
+            return [_ended(client.get_job(name)) for name in sorted(ended)]
         time.sleep(_LOOK_SECONDS)
 
 

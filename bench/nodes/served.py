@@ -30,10 +30,10 @@ _NO_IMAGE = "localhost/simulated@sha256:" + "0" * 64
 
 @contextmanager
 def served(namespace: str, folder: Path) -> Iterator[str]:
-    """Its address, until it is left. `folder` is for its files and its log, `service.log`."""
-    store, log = versity.store(), folder / "service.log"
+    """Its address, until it is left. `folder` is for its files and its log, `service.log`; the environment is `environment`."""
+    log = folder / "service.log"
     config = folder / "operator.yaml"
-    config.write_text(yaml.safe_dump(_operator_file(namespace, store, folder)))
+    config.write_text(yaml.safe_dump(_operator_file(namespace, versity.store(), folder)))
     settings = ("--port=0", "--metrics-port=0", "--health-port=0", f"--data={folder / 'data'}", "--log-format=json")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -41,7 +41,7 @@ def served(namespace: str, folder: Path) -> Iterator[str]:
             cwd=ROOT,
             stdout=output,
             stderr=output,
-            env={**os.environ, **environment(store), "POD_NAMESPACE": namespace},
+            env={**os.environ, "POD_NAMESPACE": namespace},
         )
     try:
         yield _address(process, log)
@@ -50,9 +50,14 @@ def served(namespace: str, folder: Path) -> Iterator[str]:
         process.wait(_STOP_SECONDS)
 
 
-def environment(store: Store) -> dict[str, str]:
-    """What reaches the store and the API server."""
-    return {**store.environment, "KUBECONFIG": str(KUBECONFIG)}
+def root_of(namespace: str) -> str:
+    """Where the service keeps everything."""
+    return f"{versity.store().uri}{namespace}/"
+
+
+def environment() -> dict[str, str]:
+    """By which this process and those that it starts reach the store and the API server."""
+    return {**versity.store().environment, "KUBECONFIG": str(KUBECONFIG)}
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -72,7 +77,7 @@ def _operator_file(namespace: str, store: Store, folder: Path) -> dict[str, obje
     key_file.touch(mode=0o600)
     key_file.write_text(json.dumps({"Version": 1, **keys}))
     return {
-        "store": f"{store.uri}{namespace}/",
+        "store": root_of(namespace),
         "jobs_at_once": 10_000,
         "trainers": {
             "namespace": namespace,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.cluster import processes
+from deploy.cluster import go_builds, processes
 from deploy.cluster.commands import run
 from deploy.cluster.control_plane import kubectl
 from deploy.cluster.errors import ClusterError
@@ -52,7 +52,8 @@ class Pool:
 
 
 def start(instance_types: Sequence[InstanceType], pools: Sequence[Pool], boot_seconds: int) -> None:
-    """Starts it, and waits until it serves. `boot_seconds` pass from the purchase of a machine to its Node object."""
+    """Starts it, built where the cache lacks it, and waits until it serves. `boot_seconds` pass from the purchase of a machine to its Node object."""
+    go_builds.build((KARPENTER,))
     kubectl("apply", "--server-side", *(f"--filename={path}" for path in _definitions()))
     kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
     folder = STATE / PROCESS

@@ -11,7 +11,7 @@ import signal
 from rich.console import Console
 
 from deploy.cluster import certificates, control_plane, go_builds, network, packages, processes, versity
-from deploy.cluster.go_builds import KARPENTER, KUBERNETES, VERSITYGW
+from deploy.cluster.go_builds import KUBERNETES, VERSITYGW
 from deploy.cluster.paths import BUILD, STATE
 from deploy.cluster.steps import Steps
 
@@ -26,7 +26,7 @@ def up(console: Console) -> None:
     steps.in_order(
         [
             ("packages", packages.install),
-            ("Go programs", lambda: go_builds.build((KUBERNETES, VERSITYGW, KARPENTER))),
+            ("Go programs", lambda: go_builds.build((KUBERNETES, VERSITYGW))),
             ("what was left", down),
             ("network namespace", network.create),
             ("certificates", certificates.issue),

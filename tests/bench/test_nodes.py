@@ -124,6 +124,7 @@ def test_the_accounts_of_a_class() -> None:
         ([replace(JOB, succeeded=False, message="No.")], ALL, 0, "a did not succeed: No."),
         ([JOB], ALL, 2, "2 nodes are left"),
         ([JOB], [replace(KILLED, disruption="EvictionByEvictionAPI"), SECOND], 0, "1 trainers were driven out"),
+        ([JOB], [replace(KILLED, exit_code=v1.EXIT_CODE_PREEMPTED), SECOND], 0, "(told to stop)"),
         ([JOB], [replace(KILLED, last_step=60), SECOND, TAKEN], 0, "9.1% of the work was done twice"),
     ],
 )
