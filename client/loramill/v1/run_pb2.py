@@ -29,51 +29,51 @@ from loramill.v1 import dataset_pb2 as loramill_dot_v1_dot_dataset__pb2
 from loramill.v1 import training_pb2 as loramill_dot_v1_dot_training__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15loramill/v1/run.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/adapter.proto\x1a\x1cloramill/v1/base_model.proto\x1a\x19loramill/v1/dataset.proto\x1a\x1aloramill/v1/training.proto\"\x94\x04\n\x0c\x43reateRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x18\n\x10sent_spec_sha256\x18\x03 \x01(\t\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12*\n\nbase_model\x18\x07 \x01(\x0b\x32\x16.loramill.v1.BaseModel\x12\x16\n\x0e\x64\x61taset_digest\x18\x08 \x01(\t\x12\x34\n\x0finitial_adapter\x18\t \x01(\x0b\x32\x1b.loramill.v1.InitialAdapter\x12)\n\x07\x63ompute\x18\n \x01(\x0b\x32\x18.loramill.v1.ComputePlan\x12\'\n\x06length\x18\x0b \x01(\x0b\x32\x17.loramill.v1.LengthPlan\x12\"\n\x04kind\x18\x0c \x01(\x0e\x32\x14.loramill.v1.JobKind\x12/\n\ncaptioning\x18\r \x01(\x0b\x32\x1b.loramill.v1.CaptioningSpec\x12\x33\n\x11\x63ompute_fallbacks\x18\x0e \x03(\x0b\x32\x18.loramill.v1.ComputePlan\"E\n\x0eInitialAdapter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.AdapterFile\"\xdc\x04\n\nAssignment\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x0e\n\x06launch\x18\x03 \x01(\x05\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x33\n\x0fjob_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\nbase_model\x18\x07 \x01(\x0b\x32\x16.loramill.v1.BaseModel\x12\x16\n\x0e\x62\x61se_model_uri\x18\x08 \x01(\t\x12\x1c\n\x14\x64\x61taset_manifest_uri\x18\t \x01(\t\x12\x19\n\x11\x64\x61taset_blobs_uri\x18\n \x01(\t\x12\x13\n\x0b\x63ontrol_uri\x18\x0b \x01(\t\x12\x10\n\x08runs_uri\x18\x0c \x01(\t\x12\x0f\n\x07run_uri\x18\r \x01(\t\x12\x10\n\x08line_uri\x18\x0e \x01(\t\x12\x11\n\tcache_uri\x18\x0f \x01(\t\x12\x1b\n\x13initial_adapter_uri\x18\x10 \x01(\t\x12\x1e\n\x16initial_adapter_sha256\x18\x11 \x01(\t\x12\x15\n\rcompute_class\x18\x12 \x01(\t\x12\"\n\x04kind\x18\x13 \x01(\x0e\x32\x14.loramill.v1.JobKind\x12/\n\ncaptioning\x18\x14 \x01(\x0b\x32\x1b.loramill.v1.CaptioningSpec\"\x99\x01\n\x0bLaunchStart\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x32\n\x0escheduled_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04node\x18\x04 \x01(\t\"\xb5\x01\n\tLaunchEnd\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.loramill.v1.StateReason\x12\x16\n\texit_code\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_exit_code\"_\n\x0c\x46ileManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"o\n\x05\x43laim\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\r\n\x05token\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06holder\x18\x04 \x01(\t\"\xb0\x01\n\tRunStatus\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x15.loramill.v1.Progress\x12-\n\x0cphase_starts\x18\x03 \x03(\x0b\x32\x17.loramill.v1.PhaseStart\x12\x33\n\x0f\x66irst_step_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\nPhaseStart\x12!\n\x05phase\x18\x01 \x01(\x0e\x32\x12.loramill.v1.Phase\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x0bMetricChunk\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12,\n\x07metrics\x18\x02 \x03(\x0b\x32\x1b.loramill.v1.TrainingMetric\"\xc8\x01\n\x12\x43heckpointManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\x12\x18\n\x10state_size_bytes\x18\x05 \x01(\x03\x12\x1b\n\x13numeric_fingerprint\x18\x06 \x01(\t\x12\x17\n\x0ftrained_seconds\x18\x07 \x01(\x01\x12\x12\n\njob_sha256\x18\x08 \x01(\t\"\xa2\x01\n\nGeneration\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x11\n\tfrom_step\x18\x03 \x01(\x05\x12\x13\n\x0brate_factor\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x0f\x43onceptDecision\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x10\n\x08messages\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x0f\x41\x64\x61pterManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12%\n\x07\x61\x64\x61pter\x18\x02 \x01(\x0b\x32\x14.loramill.v1.Adapter\"\xec\x01\n\x03\x45nd\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12(\n\texit_code\x18\x02 \x01(\x0e\x32\x15.loramill.v1.ExitCode\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x17\n\x0ftrained_seconds\x18\x06 \x01(\x01\x12\x10\n\x08\x61\x64\x61pters\x18\x07 \x03(\t\x12(\n\x07results\x18\x08 \x03(\x0b\x32\x17.loramill.v1.ResultFile\"W\n\x0c\x43\x61ncelIntent\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbb\x01\n\x07Outcome\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.loramill.v1.TrainingJobState\x12(\n\x06reason\x18\x03 \x01(\x0e\x32\x18.loramill.v1.StateReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\tPromotion\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\tTombstone\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x61\x64\x61pters_deleted\x18\x03 \x01(\x08*\xb6\x02\n\x08\x45xitCode\x12\x15\n\x11\x45XIT_CODE_SUCCESS\x10\x00\x12\x11\n\rEXIT_CODE_BUG\x10\x01\x12\x18\n\x14\x45XIT_CODE_USER_ERROR\x10@\x12\x1b\n\x17\x45XIT_CODE_OUT_OF_MEMORY\x10\x41\x12\x16\n\x12\x45XIT_CODE_DIVERGED\x10\x42\x12\x15\n\x11\x45XIT_CODE_STALLED\x10\x43\x12\x17\n\x13\x45XIT_CODE_PREEMPTED\x10\x44\x12\x15\n\x11\x45XIT_CODE_STORAGE\x10\x45\x12\x1f\n\x1b\x45XIT_CODE_DEADLINE_EXCEEDED\x10\x46\x12\x18\n\x14\x45XIT_CODE_SUPERSEDED\x10G\x12\x17\n\x13\x45XIT_CODE_CANCELLED\x10H\x12\x16\n\x12\x45XIT_CODE_OUTDATED\x10Ib\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15loramill/v1/run.proto\x12\x0bloramill.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19loramill/v1/adapter.proto\x1a\x1cloramill/v1/base_model.proto\x1a\x19loramill/v1/dataset.proto\x1a\x1aloramill/v1/training.proto\"\xaa\x04\n\x0c\x43reateRecord\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x18\n\x10sent_spec_sha256\x18\x03 \x01(\t\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08warnings\x18\x06 \x03(\t\x12*\n\nbase_model\x18\x07 \x01(\x0b\x32\x16.loramill.v1.BaseModel\x12\x16\n\x0e\x64\x61taset_digest\x18\x08 \x01(\t\x12\x34\n\x0finitial_adapter\x18\t \x01(\x0b\x32\x1b.loramill.v1.InitialAdapter\x12)\n\x07\x63ompute\x18\n \x01(\x0b\x32\x18.loramill.v1.ComputePlan\x12\'\n\x06length\x18\x0b \x01(\x0b\x32\x17.loramill.v1.LengthPlan\x12\"\n\x04kind\x18\x0c \x01(\x0e\x32\x14.loramill.v1.JobKind\x12/\n\ncaptioning\x18\r \x01(\x0b\x32\x1b.loramill.v1.CaptioningSpec\x12\x33\n\x11\x63ompute_fallbacks\x18\x0e \x03(\x0b\x32\x18.loramill.v1.ComputePlan\x12\x14\n\x0ctrace_parent\x18\x0f \x01(\t\"E\n\x0eInitialAdapter\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x18.loramill.v1.AdapterFile\"\xf2\x04\n\nAssignment\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x14\n\x0ctraining_job\x18\x02 \x01(\t\x12\x0e\n\x06launch\x18\x03 \x01(\x05\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x33\n\x0fjob_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\nbase_model\x18\x07 \x01(\x0b\x32\x16.loramill.v1.BaseModel\x12\x16\n\x0e\x62\x61se_model_uri\x18\x08 \x01(\t\x12\x1c\n\x14\x64\x61taset_manifest_uri\x18\t \x01(\t\x12\x19\n\x11\x64\x61taset_blobs_uri\x18\n \x01(\t\x12\x13\n\x0b\x63ontrol_uri\x18\x0b \x01(\t\x12\x10\n\x08runs_uri\x18\x0c \x01(\t\x12\x0f\n\x07run_uri\x18\r \x01(\t\x12\x10\n\x08line_uri\x18\x0e \x01(\t\x12\x11\n\tcache_uri\x18\x0f \x01(\t\x12\x1b\n\x13initial_adapter_uri\x18\x10 \x01(\t\x12\x1e\n\x16initial_adapter_sha256\x18\x11 \x01(\t\x12\x15\n\rcompute_class\x18\x12 \x01(\t\x12\"\n\x04kind\x18\x13 \x01(\x0e\x32\x14.loramill.v1.JobKind\x12/\n\ncaptioning\x18\x14 \x01(\x0b\x32\x1b.loramill.v1.CaptioningSpec\x12\x14\n\x0ctrace_parent\x18\x15 \x01(\t\"\x99\x01\n\x0bLaunchStart\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x32\n\x0escheduled_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cstarted_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04node\x18\x04 \x01(\t\"\xb5\x01\n\tLaunchEnd\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12(\n\x06reason\x18\x02 \x01(\x0e\x32\x18.loramill.v1.StateReason\x12\x16\n\texit_code\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_exit_code\"_\n\x0c\x46ileManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x18.loramill.v1.DatasetFile\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"o\n\x05\x43laim\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\r\n\x05token\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06holder\x18\x04 \x01(\t\"\xb0\x01\n\tRunStatus\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x15.loramill.v1.Progress\x12-\n\x0cphase_starts\x18\x03 \x03(\x0b\x32\x17.loramill.v1.PhaseStart\x12\x33\n\x0f\x66irst_step_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\nPhaseStart\x12!\n\x05phase\x18\x01 \x01(\x0e\x32\x12.loramill.v1.Phase\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x0bMetricChunk\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12,\n\x07metrics\x18\x02 \x03(\x0b\x32\x1b.loramill.v1.TrainingMetric\"\xc8\x01\n\x12\x43heckpointManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x14\n\x0cstate_sha256\x18\x04 \x01(\t\x12\x18\n\x10state_size_bytes\x18\x05 \x01(\x03\x12\x1b\n\x13numeric_fingerprint\x18\x06 \x01(\t\x12\x17\n\x0ftrained_seconds\x18\x07 \x01(\x01\x12\x12\n\njob_sha256\x18\x08 \x01(\t\"\xa2\x01\n\nGeneration\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x12\n\ngeneration\x18\x02 \x01(\x05\x12\x11\n\tfrom_step\x18\x03 \x01(\x05\x12\x13\n\x0brate_factor\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x0f\x43onceptDecision\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\'\n\x04spec\x18\x02 \x01(\x0b\x32\x19.loramill.v1.TrainingSpec\x12\x10\n\x08messages\x18\x03 \x03(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"P\n\x0f\x41\x64\x61pterManifest\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12%\n\x07\x61\x64\x61pter\x18\x02 \x01(\x0b\x32\x14.loramill.v1.Adapter\"\xec\x01\n\x03\x45nd\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12(\n\texit_code\x18\x02 \x01(\x0e\x32\x15.loramill.v1.ExitCode\x12\x0f\n\x07message\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x17\n\x0ftrained_seconds\x18\x06 \x01(\x01\x12\x10\n\x08\x61\x64\x61pters\x18\x07 \x03(\t\x12(\n\x07results\x18\x08 \x03(\x0b\x32\x17.loramill.v1.ResultFile\"W\n\x0c\x43\x61ncelIntent\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xbb\x01\n\x07Outcome\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.loramill.v1.TrainingJobState\x12(\n\x06reason\x18\x03 \x01(\x0e\x32\x18.loramill.v1.StateReason\x12\x0f\n\x07message\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\tPromotion\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"n\n\tTombstone\x12\x16\n\x0eschema_version\x18\x01 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x61\x64\x61pters_deleted\x18\x03 \x01(\x08*\xb6\x02\n\x08\x45xitCode\x12\x15\n\x11\x45XIT_CODE_SUCCESS\x10\x00\x12\x11\n\rEXIT_CODE_BUG\x10\x01\x12\x18\n\x14\x45XIT_CODE_USER_ERROR\x10@\x12\x1b\n\x17\x45XIT_CODE_OUT_OF_MEMORY\x10\x41\x12\x16\n\x12\x45XIT_CODE_DIVERGED\x10\x42\x12\x15\n\x11\x45XIT_CODE_STALLED\x10\x43\x12\x17\n\x13\x45XIT_CODE_PREEMPTED\x10\x44\x12\x15\n\x11\x45XIT_CODE_STORAGE\x10\x45\x12\x1f\n\x1b\x45XIT_CODE_DEADLINE_EXCEEDED\x10\x46\x12\x18\n\x14\x45XIT_CODE_SUPERSEDED\x10G\x12\x17\n\x13\x45XIT_CODE_CANCELLED\x10H\x12\x16\n\x12\x45XIT_CODE_OUTDATED\x10Ib\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'loramill.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EXITCODE']._serialized_start=3637
-  _globals['_EXITCODE']._serialized_end=3947
+  _globals['_EXITCODE']._serialized_start=3681
+  _globals['_EXITCODE']._serialized_end=3991
   _globals['_CREATERECORD']._serialized_start=184
-  _globals['_CREATERECORD']._serialized_end=716
-  _globals['_INITIALADAPTER']._serialized_start=718
-  _globals['_INITIALADAPTER']._serialized_end=787
-  _globals['_ASSIGNMENT']._serialized_start=790
-  _globals['_ASSIGNMENT']._serialized_end=1394
-  _globals['_LAUNCHSTART']._serialized_start=1397
-  _globals['_LAUNCHSTART']._serialized_end=1550
-  _globals['_LAUNCHEND']._serialized_start=1553
-  _globals['_LAUNCHEND']._serialized_end=1734
-  _globals['_FILEMANIFEST']._serialized_start=1736
-  _globals['_FILEMANIFEST']._serialized_end=1831
-  _globals['_CLAIM']._serialized_start=1833
-  _globals['_CLAIM']._serialized_end=1944
-  _globals['_RUNSTATUS']._serialized_start=1947
-  _globals['_RUNSTATUS']._serialized_end=2123
-  _globals['_PHASESTART']._serialized_start=2125
-  _globals['_PHASESTART']._serialized_end=2214
-  _globals['_METRICCHUNK']._serialized_start=2216
-  _globals['_METRICCHUNK']._serialized_end=2299
-  _globals['_CHECKPOINTMANIFEST']._serialized_start=2302
-  _globals['_CHECKPOINTMANIFEST']._serialized_end=2502
-  _globals['_GENERATION']._serialized_start=2505
-  _globals['_GENERATION']._serialized_end=2667
-  _globals['_CONCEPTDECISION']._serialized_start=2670
-  _globals['_CONCEPTDECISION']._serialized_end=2819
-  _globals['_ADAPTERMANIFEST']._serialized_start=2821
-  _globals['_ADAPTERMANIFEST']._serialized_end=2901
-  _globals['_END']._serialized_start=2904
-  _globals['_END']._serialized_end=3140
-  _globals['_CANCELINTENT']._serialized_start=3142
-  _globals['_CANCELINTENT']._serialized_end=3229
-  _globals['_OUTCOME']._serialized_start=3232
-  _globals['_OUTCOME']._serialized_end=3419
-  _globals['_PROMOTION']._serialized_start=3421
-  _globals['_PROMOTION']._serialized_end=3522
-  _globals['_TOMBSTONE']._serialized_start=3524
-  _globals['_TOMBSTONE']._serialized_end=3634
+  _globals['_CREATERECORD']._serialized_end=738
+  _globals['_INITIALADAPTER']._serialized_start=740
+  _globals['_INITIALADAPTER']._serialized_end=809
+  _globals['_ASSIGNMENT']._serialized_start=812
+  _globals['_ASSIGNMENT']._serialized_end=1438
+  _globals['_LAUNCHSTART']._serialized_start=1441
+  _globals['_LAUNCHSTART']._serialized_end=1594
+  _globals['_LAUNCHEND']._serialized_start=1597
+  _globals['_LAUNCHEND']._serialized_end=1778
+  _globals['_FILEMANIFEST']._serialized_start=1780
+  _globals['_FILEMANIFEST']._serialized_end=1875
+  _globals['_CLAIM']._serialized_start=1877
+  _globals['_CLAIM']._serialized_end=1988
+  _globals['_RUNSTATUS']._serialized_start=1991
+  _globals['_RUNSTATUS']._serialized_end=2167
+  _globals['_PHASESTART']._serialized_start=2169
+  _globals['_PHASESTART']._serialized_end=2258
+  _globals['_METRICCHUNK']._serialized_start=2260
+  _globals['_METRICCHUNK']._serialized_end=2343
+  _globals['_CHECKPOINTMANIFEST']._serialized_start=2346
+  _globals['_CHECKPOINTMANIFEST']._serialized_end=2546
+  _globals['_GENERATION']._serialized_start=2549
+  _globals['_GENERATION']._serialized_end=2711
+  _globals['_CONCEPTDECISION']._serialized_start=2714
+  _globals['_CONCEPTDECISION']._serialized_end=2863
+  _globals['_ADAPTERMANIFEST']._serialized_start=2865
+  _globals['_ADAPTERMANIFEST']._serialized_end=2945
+  _globals['_END']._serialized_start=2948
+  _globals['_END']._serialized_end=3184
+  _globals['_CANCELINTENT']._serialized_start=3186
+  _globals['_CANCELINTENT']._serialized_end=3273
+  _globals['_OUTCOME']._serialized_start=3276
+  _globals['_OUTCOME']._serialized_end=3463
+  _globals['_PROMOTION']._serialized_start=3465
+  _globals['_PROMOTION']._serialized_end=3566
+  _globals['_TOMBSTONE']._serialized_start=3568
+  _globals['_TOMBSTONE']._serialized_end=3678
 # @@protoc_insertion_point(module_scope)

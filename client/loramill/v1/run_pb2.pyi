@@ -112,6 +112,7 @@ class CreateRecord(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     CAPTIONING_FIELD_NUMBER: _builtins.int
     COMPUTE_FALLBACKS_FIELD_NUMBER: _builtins.int
+    TRACE_PARENT_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     job_id: _builtins.str
@@ -122,6 +123,8 @@ class CreateRecord(_message.Message):
     """The dataset's digest when the job was accepted."""
     kind: _training_pb2.JobKind.ValueType
     """As in TrainingJob."""
+    trace_parent: _builtins.str
+    """The call that made the job, as W3C Trace Context has it in traceparent; empty where nobody traces."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -175,10 +178,11 @@ class CreateRecord(_message.Message):
         kind: _training_pb2.JobKind.ValueType = ...,
         captioning: _training_pb2.CaptioningSpec | None = ...,
         compute_fallbacks: _abc.Iterable[_training_pb2.ComputePlan] | None = ...,
+        trace_parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "create_time", b"create_time", "initial_adapter", b"initial_adapter", "length", b"length", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "compute_fallbacks", b"compute_fallbacks", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "kind", b"kind", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "compute", b"compute", "compute_fallbacks", b"compute_fallbacks", "create_time", b"create_time", "dataset_digest", b"dataset_digest", "initial_adapter", b"initial_adapter", "job_id", b"job_id", "kind", b"kind", "length", b"length", "schema_version", b"schema_version", "sent_spec_sha256", b"sent_spec_sha256", "spec", b"spec", "trace_parent", b"trace_parent", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -238,6 +242,7 @@ class Assignment(_message.Message):
     COMPUTE_CLASS_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     CAPTIONING_FIELD_NUMBER: _builtins.int
+    TRACE_PARENT_FIELD_NUMBER: _builtins.int
     schema_version: _builtins.int
     """Version of this record's layout; 1."""
     training_job: _builtins.str
@@ -270,6 +275,8 @@ class Assignment(_message.Message):
     """The compute class of this launch; empty in local mode."""
     kind: _training_pb2.JobKind.ValueType
     """What the run is to do."""
+    trace_parent: _builtins.str
+    """This launch, as W3C Trace Context has it in traceparent; empty where nobody traces."""
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The resolved spec."""
@@ -313,10 +320,11 @@ class Assignment(_message.Message):
         compute_class: _builtins.str = ...,
         kind: _training_pb2.JobKind.ValueType = ...,
         captioning: _training_pb2.CaptioningSpec | None = ...,
+        trace_parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "captioning", b"captioning", "create_time", b"create_time", "job_create_time", b"job_create_time", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "captioning", b"captioning", "compute_class", b"compute_class", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "kind", b"kind", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "training_job", b"training_job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_model", b"base_model", "base_model_uri", b"base_model_uri", "cache_uri", b"cache_uri", "captioning", b"captioning", "compute_class", b"compute_class", "control_uri", b"control_uri", "create_time", b"create_time", "dataset_blobs_uri", b"dataset_blobs_uri", "dataset_manifest_uri", b"dataset_manifest_uri", "initial_adapter_sha256", b"initial_adapter_sha256", "initial_adapter_uri", b"initial_adapter_uri", "job_create_time", b"job_create_time", "kind", b"kind", "launch", b"launch", "line_uri", b"line_uri", "run_uri", b"run_uri", "runs_uri", b"runs_uri", "schema_version", b"schema_version", "spec", b"spec", "trace_parent", b"trace_parent", "training_job", b"training_job"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
