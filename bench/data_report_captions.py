@@ -1,4 +1,4 @@
-"""Which captions the built-in base calls wrong: pictures of things that it knows and does not know, rightly and wrongly named."""
+"""Which captions a base of drawn shapes calls wrong: of things that it knows and does not know, rightly and wrongly named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.data_report.facts import DataFacts, Judged, PictureFacts, SubsetFac
 from trainer.data_report.judging import Judge
 from trainer.data_report.suggestions import suggestions
 from trainer.data_report.words import caption_facts
-from trainer.embeddings import Words
+from trainer.embeddings import Words as Embeddings
 from trainer.families.registry import load_base
 from trainer.latents import encode_examples
 
@@ -49,52 +49,82 @@ class Case:
     is_wrong: bool
 
 
-RIGHT = Case("right captions", KNOWN, lambda scene, _: draw.caption(scene), False)
-CASES = (
-    Case(
-        "another shape named",
-        KNOWN,
-        lambda scene, rng: draw.caption(replace(scene, shape=other(KNOWN, scene.shape, rng))),
-        True,
-    ),
-    Case(
-        "another colour named",
-        KNOWN,
-        lambda scene, rng: draw.caption(replace(scene, color=other(list(draw.COLORS), scene.color, rng))),
-        True,
-    ),
-    Case(
-        "another background named",
-        KNOWN,
-        lambda scene, rng: draw.caption(
-            replace(scene, background=other(list(draw.BACKGROUNDS), scene.background, rng))
-        ),
-        True,
-    ),
-    Case("the caption of another picture", KNOWN, lambda _, rng: draw.caption(draw.random_scene(rng, KNOWN)), True),
-    Case("stars called “square”", ("star",), lambda scene, _: draw.caption(replace(scene, shape="square")), True),
-)
-"""A few such pictures among right ones."""
-DATASETS = (
-    Case(
-        "hearts and moons, called by letters",
-        draw.HELD_OUT,
-        lambda scene, _: draw.caption(scene, shape_word="lumi"),
-        False,
-    ),
-    Case("hearts and moons, not named", draw.HELD_OUT, lambda scene, _: f"on a {scene.background} background", False),
-    Case("known shapes, only the shape named", KNOWN, lambda scene, _: scene.shape, False),
-    Case(
-        "known shapes, the shape not named",
-        KNOWN,
-        lambda scene, _: f"{scene.color} on a {scene.background} background",
-        False,
-    ),
-)
-"""Whole datasets in which nothing is wrong."""
+@dataclass(frozen=True)
+class Words:
+    """What a base knows, and shapes that it never met."""
+
+    known: tuple[str, ...]
+    held_out: tuple[str, ...]
+
+    @property
+    def right(self) -> Case:
+        return Case("right captions", self.known, lambda scene, _: draw.caption(scene), False)
+
+    @property
+    def wrong(self) -> tuple[Case, ...]:
+        """A few such pictures among right ones."""
+        known, always = self.known, self.known[3]
+        return (
+            Case(
+                "another shape named",
+                known,
+                lambda scene, rng: draw.caption(replace(scene, shape=other(known, scene.shape, rng))),
+                True,
+            ),
+            Case(
+                "another colour named",
+                known,
+                lambda scene, rng: draw.caption(replace(scene, color=other(list(draw.COLORS), scene.color, rng))),
+                True,
+            ),
+            Case(
+                "another background named",
+                known,
+                lambda scene, rng: draw.caption(
+                    replace(scene, background=other(list(draw.BACKGROUNDS), scene.background, rng))
+                ),
+                True,
+            ),
+            Case(
+                "the caption of another picture",
+                known,
+                lambda _, rng: draw.caption(draw.random_scene(rng, known)),
+                True,
+            ),
+            Case(
+                f"{always}s called “square”",
+                (always,),
+                lambda scene, _: draw.caption(replace(scene, shape="square")),
+                True,
+            ),
+        )
+
+    @property
+    def datasets(self) -> tuple[Case, ...]:
+        """Whole datasets in which nothing is wrong."""
+        unmet = " and ".join(f"{shape}s" for shape in self.held_out)
+        return (
+            Case(
+                f"{unmet}, called by letters",
+                self.held_out,
+                lambda scene, _: draw.caption(scene, shape_word="lumi"),
+                False,
+            ),
+            Case(f"{unmet}, not named", self.held_out, lambda scene, _: f"on a {scene.background} background", False),
+            Case("known shapes, only the shape named", self.known, lambda scene, _: scene.shape, False),
+            Case(
+                "known shapes, the shape not named",
+                self.known,
+                lambda scene, _: f"{scene.color} on a {scene.background} background",
+                False,
+            ),
+        )
 
 
-def rows(pictures: int, seed: int = 12) -> Iterator[tuple[str, ...]]:
+SHIPPED = Words(KNOWN, draw.HELD_OUT)
+
+
+def rows(pictures: int, base: Path = BASE, said: Words = SHIPPED, seed: int = 12) -> Iterator[tuple[str, ...]]:
     """(what, called wrong, the words that are named, median gain of the captions); the first two are the table's head.
 
     Wrong captions stand among twice as many right ones.
@@ -102,14 +132,15 @@ def rows(pictures: int, seed: int = 12) -> Iterator[tuple[str, ...]]:
     yield "what", "called wrong", "which words", "median gain of the captions"
     yield ("---",) * 4
     with tempfile.TemporaryDirectory() as folder, Decoder() as decoder:
-        world = World(Path(folder), decoder, seed)
-        right = world.judged(RIGHT, 2 * pictures)
-        yield row("known shapes, right captions", right, range(len(right)), False)
-        for case in CASES:
-            wrong = world.judged(case, pictures)
-            yield row(f"among them: {case.what}", [*right, *wrong], range(len(right), len(right) + len(wrong)), True)
-        for case in DATASETS:
-            found = world.judged(case, pictures)
+        world = World(Path(folder), decoder, base, seed)
+        right = world.drawn(said.right, 2 * pictures)
+        yield row("known shapes, right captions", world.judged(right), range(len(right)), False)
+        for case in said.wrong:
+            wrong = world.drawn(case, pictures)
+            found = world.judged([*right, *wrong])
+            yield row(f"among them: {case.what}", found, range(len(right), len(found)), True)
+        for case in said.datasets:
+            found = world.judged(world.drawn(case, pictures))
             yield row(case.what, found, range(len(found)), False)
 
 
@@ -128,14 +159,14 @@ def row(what: str, judged: Sequence[Judged], concerned: range, are_wrong: bool) 
 
 
 class World:
-    """The built-in base, and pictures drawn for it."""
+    """A base of drawn shapes, and pictures drawn for it."""
 
-    def __init__(self, folder: Path, decoder: Decoder, seed: int) -> None:
+    def __init__(self, folder: Path, decoder: Decoder, base: Path, seed: int) -> None:
         self._folder, self._decoder, self._seed = folder, decoder, seed
-        self._base = load_base("sd15", BASE, torch.device("cpu"), torch.float32)
+        self._base = load_base("sd15", base, torch.device("cpu"), torch.float32)
         self._cache = Cache(open_store(f"file://{folder}/cache/"))
         digests = {one.name: "e" for one in self._base.text_encoders}
-        words = Words(self._base, self._cache, digests=digests, fingerprint="f", trained=())
+        words = Embeddings(self._base, self._cache, digests=digests, fingerprint="f", trained=())
         self._judge = Judge(
             base=self._base,
             words=words,
@@ -146,12 +177,15 @@ class World:
             at_once=16,
         )
 
-    def judged(self, case: Case, pictures: int) -> list[Judged]:
-        """So many pictures of a case, by the base."""
+    def drawn(self, case: Case, pictures: int) -> list[tuple[Example, str]]:
+        """So many pictures of a case, with what is said of them."""
         rng = np.random.default_rng([self._seed, *case.what.encode()])
         scenes = [draw.random_scene(rng, case.shapes) for _ in range(pictures)]
-        examples = [example(scene, self._folder) for scene in scenes]
-        captions = [case.say(scene, rng) for scene in scenes]
+        return [(example(scene, self._folder), case.say(scene, rng)) for scene in scenes]
+
+    def judged(self, dataset: Sequence[tuple[Example, str]]) -> list[Judged]:
+        """A whole dataset, by the base."""
+        examples, captions = [one for one, _ in dataset], [said for _, said in dataset]
         posteriors = encode_examples(
             examples,
             self._base,
@@ -184,6 +218,8 @@ def picture_of(number: int, judged: Judged) -> PictureFacts:
         caption_gain=judged.caption_gain,
         worst_words=judged.worst_words,
         words_gain=judged.words_gain,
+        instead=judged.instead,
+        instead_gain=judged.instead_gain,
     )
 
 

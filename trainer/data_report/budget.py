@@ -21,6 +21,7 @@ HELPS_LITTLE = 0.3
 """A caption's gain below which it is asked about part by part."""
 MOST_PICTURES = 256
 """A larger sample says nothing more of the dataset; each picture that is looked at costs its time."""
+_UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def sample(pictures: int, visits: int) -> Sample:
     )
 
 
+def unlimited(pictures: int) -> Sample:
+    """Of so many pictures, where a report is all that was asked for."""
+    if pictures <= MOST_PICTURES:
+        return Sample(tuple(range(pictures)), "", _UNLIMITED)
+    why = f"The base model was asked about {MOST_PICTURES} of {pictures} pictures; more would say little more."
+    return Sample(evenly(pictures, MOST_PICTURES), why, _UNLIMITED)
+
+
 def passes(visits: int) -> int:
     """Passes through the UNet that may be made of it."""
     return int(SHARE * PASSES_OF_A_VISIT * visits)
@@ -62,20 +71,19 @@ def suspected(gains: Sequence[float | None], captions: Sequence[str], most: int)
     doubtful = sorted((value, place) for place, value in enumerate(gains) if value is not None and value < HELPS_LITTLE)
     chosen: list[int] = []
     for _, place in doubtful:
-        parts = len(parts_of(captions[place]))
-        most -= PASSES_OF_A_TEXT * (1 + parts)
+        most -= passes_of_parts(captions[place])
         if most < 0:
             break
-        if parts:
+        if parts_of(captions[place]):
             chosen.append(place)
     return chosen
+
+
+def passes_of_parts(caption: str) -> int:
+    """What asking about a caption part by part takes."""
+    return PASSES_OF_A_TEXT * (1 + len(parts_of(caption)))
 
 
 def evenly(total: int, count: int) -> tuple[int, ...]:
     """`count` places of `total`, the same distance apart."""
     return tuple(place * total // count for place in range(count))
-
-
-def timesteps(total: int, count: int = 8) -> Sequence[int]:
-    """The middles of `count` equal parts of the timesteps 0 to `total` - 1."""
-    return tuple((2 * part + 1) * total // (2 * count) for part in range(count))

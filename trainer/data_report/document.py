@@ -132,6 +132,8 @@ def _kept(picture: PictureFacts) -> str:
 
 
 def _worded(picture: PictureFacts) -> str:
+    if picture.instead:
+        return f"“{picture.worst_words}”: “{picture.instead}” has {picture.instead_gain or 0.0:.0%} less error"
     return f"“{picture.worst_words}”: {-(picture.words_gain or 0.0):.0%} more error"
 
 

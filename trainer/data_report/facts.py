@@ -44,6 +44,10 @@ class PictureFacts:
     """The part of the caption that helps the base model least; empty where nothing was asked about parts."""
     words_gain: float | None = None
     """As `caption_gain`, of that part: against the caption without it."""
+    instead: str = ""
+    """What other captions say in place of that part, and fits this picture better; empty where nothing does."""
+    instead_gain: float | None = None
+    """How much smaller the error is with that, relative to that with the caption as it is."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,10 @@ class Judged:
     """The part of the caption that helps least."""
     words_gain: float | None = None
     """The same as `caption_gain`, of that part: against the caption without it."""
+    instead: str = ""
+    """What other captions say in place of that part, and fits better; empty where nothing does."""
+    instead_gain: float | None = None
+    """How much smaller the error is with that, relative to that with the caption as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,4 @@
-"""What the frozen base model says of pictures and captions, measured with the networks that training has loaded anyway.
-
-Shapes: latents (C, h, w), scaled; noises (TIMESTEPS, C, h, w), one for each timestep.
-"""
+"""What the frozen base model says of pictures and captions, measured with the networks that training has loaded anyway."""
 
 from __future__ import annotations
 
@@ -10,23 +7,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from trainer.cache import Cache
 from trainer.data.dataset import Example
 from trainer.data.images import RECIPE, Decoder
 from trainer.data.views import View
-from trainer.data_report.budget import suspected, timesteps
+from trainer.data_report.alternatives import Alternative, Alternatives
+from trainer.data_report.budget import PASSES_OF_A_TEXT, passes_of_parts, suspected
 from trainer.data_report.facts import Judged
 from trainer.data_report.words import parts_of
-from trainer.draws import generator
+from trainer.denoising import errors, pairs
 from trainer.embeddings import Words
-from trainer.families.base import Base, Conditioning, Framing
+from trainer.families.base import Base, Framing
 from trainer.latents import Posterior
-from trainer.losses import squared_error
-from trainer.noise import add_noise, target
 
 TIMESTEPS = 8
+SAYS_LITTLE = 0.1
+"""Gain of a part of a caption below which it is held against what other captions say in its place."""
 MEASURES = 1
 """Counts up when a measure changes, so that none of another version is taken from the cache."""
 _PURPOSE = "data report"
@@ -55,33 +52,50 @@ class Judge:
     ) -> list[Judged]:
         """Of each example with its caption, in order; a caption that says nothing gains nothing and is not asked about.
 
-        Captions that help little are asked about part by part, the least helpful first, for as many `passes` through the UNet.
+        Captions that help little are asked about part by part, the least helpful first, for as many `passes` through the UNet;
+        parts that help little are then held against what other captions say in their place.
         """
         found: list[Judged] = []
         asked = list(zip(examples, captions, strict=True))
 
+        def errors_of(example: Example, texts: Sequence[str]) -> list[float]:
+            return self._errors(example, posteriors[View(example.id, mirrored=False)], texts)
+
         def whole(example: Example, caption: str) -> list[float]:
             posterior = posteriors[View(example.id, mirrored=False)]
-            errors = self._errors(example, posterior, [caption, ""]) if caption else [0.0, 0.0]
-            return [self._reconstruction_error(example, posterior), *errors]
+            both = self._errors(example, posterior, [caption, ""]) if caption else [0.0, 0.0]
+            return [self._reconstruction_error(example, posterior), *both]
 
         for done, (error, with_it, without) in enumerate(self._kept("judged", asked, whole)):
             progress(done, len(asked))
             found.append(Judged(error, gain(with_it, without) if asked[done][1] else None))
         progress(len(asked), len(asked))
         suspects = suspected([one.caption_gain for one in found], captions, passes)
+        passes -= sum(passes_of_parts(captions[place]) for place in suspects)
 
         def by_parts(example: Example, caption: str) -> list[float]:
-            posterior = posteriors[View(example.id, mirrored=False)]
-            return self._errors(example, posterior, [caption, *(rest for _, rest in parts_of(caption))])
+            return errors_of(example, [caption, *(rest for _, rest in parts_of(caption))])
 
-        for place, errors in zip(
+        doubts: dict[int, list[str]] = {}
+        for place, (with_it, *others) in zip(
             suspects, self._kept("parts", [asked[place] for place in suspects], by_parts), strict=True
         ):
-            gains = [gain(errors[0], without) for without in errors[1:]]
+            parts = [part for part, _ in parts_of(captions[place])]
+            gains = [gain(with_it, without) for without in others]
             least = int(np.argmin(gains))
-            part, _ = parts_of(captions[place])[least]
-            found[place] = replace(found[place], worst_words=part, words_gain=gains[least])
+            found[place] = replace(found[place], worst_words=parts[least], words_gain=gains[least])
+            doubts[place] = [part for part, value in zip(parts, gains, strict=True) if value < SAYS_LITTLE]
+
+        others_say = Alternatives(captions)
+        for place in suspects:
+            choices = [
+                one for one in others_say.of(captions[place]) if any(one.words in part for part in doubts[place])
+            ]
+            passes -= PASSES_OF_A_TEXT * (1 + len(choices))
+            if choices and passes >= 0:
+                texts = [captions[place], *(one.caption for one in choices)]
+                numbers = self._errors_kept(*asked[place], texts, errors_of)
+                found[place] = _with_the_best(found[place], choices, numbers)
         return found
 
     def _kept(
@@ -96,9 +110,26 @@ class Judge:
                     writer.put(key, value)
                 yield value["numbers"].tolist()
 
-    def _key(self, kind: str, example: Example, caption: str) -> str:
+    def _errors_kept(
+        self,
+        example: Example,
+        caption: str,
+        texts: Sequence[str],
+        made: Callable[[Example, Sequence[str]], list[float]],
+    ) -> list[float]:
+        """The errors of a picture under texts, from the cache or made now."""
+        key = self._key("alternatives", example, caption, texts=list(texts))
+        value = self.cache.get(key)
+        if value is None:
+            value = {"numbers": torch.tensor(made(example, texts), dtype=torch.float64)}
+            self.cache.put(key, value)
+        found: list[float] = value["numbers"].tolist()
+        return found
+
+    def _key(self, kind: str, example: Example, caption: str, **what: object) -> str:
         return Cache.key(
             kind,
+            **what,
             image=example.sha256,
             resize=example.resize,
             crop=example.crops[0],
@@ -129,28 +160,28 @@ class Judge:
             crop=(example.crops[0][1], example.crops[0][0]),
             target=(example.bucket.height, example.bucket.width),
         )
-        eps = generator(0, _PURPOSE, example.sha256).standard_normal((TIMESTEPS, *latents.shape), dtype=np.float32)
-        return [self._error(latents, torch.from_numpy(eps), caption, framing) for caption in captions]
+        measured = pairs(2 * TIMESTEPS, self.base, latents.shape, _PURPOSE, example.sha256)
 
-    @torch.no_grad()
-    def _error(self, latents: Tensor, eps: Tensor, caption: str, framing: Framing) -> float:
-        """Mean squared error of the prediction over TIMESTEPS, each with the noise and its opposite, whose errors of first order
-        cancel: the same pairs for every caption, so that differences are far less noisy than values (Clark & Jaini, NeurIPS
-        2023).
-        """
-        base = self.base
-        times = torch.tensor(timesteps(len(base.alphas_cumprod), TIMESTEPS)).repeat(2)
-        noises = torch.cat([eps, -eps])
-        errors = 0.0
-        for start in range(0, len(times), self.at_once):
-            t = times[start : start + self.at_once].to(base.device)
-            noise = noises[start : start + self.at_once].to(base.device)
-            x0 = latents.to(base.device).expand_as(noise)
-            abar = base.alphas_cumprod[t]
-            said: Conditioning = base.framed(self.words.of_base([caption] * len(t)), [framing] * len(t))
-            prediction = base.predict(add_noise(x0, noise, abar), t, said)
-            errors += float(squared_error(prediction, target(base.prediction_type, x0, noise, abar)).sum())
-        return errors / len(times)
+        def error(caption: str) -> float:
+            found = errors(self.base, self.words.of_base, latents, framing, caption, measured, self.at_once)
+            return float(found.sum()) / len(measured)
+
+        return [error(caption) for caption in captions]
+
+
+def _with_the_best(judged: Judged, choices: Sequence[Alternative], errors_found: Sequence[float]) -> Judged:
+    """With the alternative that fits best, if one fits better than the caption, whose error comes first."""
+    own, *others = errors_found
+    best = int(np.argmin(others))
+    if others[best] >= own:
+        return judged
+    return replace(
+        judged,
+        worst_words=choices[best].words,
+        words_gain=judged.words_gain if choices[best].words == judged.worst_words else None,
+        instead=choices[best].instead,
+        instead_gain=gain(others[best], own),
+    )
 
 
 def gain(with_caption: float, without: float) -> float:

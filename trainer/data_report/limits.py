@@ -35,6 +35,8 @@ class Limits:
     """Errors below this are not seen, however unusual: about 28 dB."""
     wrong_words: float = -0.2
     """`words_gain` below which a part of a caption is probably wrong: the base model errs a fifth more with it."""
+    fits_better: float = 0.2
+    """`instead_gain` above which what other captions say fits a picture better than what its own says."""
     speaks_of_these: float = 0.1
     """Median `caption_gain` from which the base model knows what the captions speak of. Of what it does not know every word may
     mislead it, so that nothing follows."""

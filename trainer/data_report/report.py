@@ -81,6 +81,8 @@ def with_judgements(report: DataReport, judged: Mapping[int, Judged], base: str,
             caption_gain=one.caption_gain,
             worst_words=one.worst_words,
             words_gain=one.words_gain,
+            instead=one.instead,
+            instead_gain=one.instead_gain,
         )
     facts = replace(report.facts, pictures=pictures, base=base, not_judged=not_judged)
     return replace(report, facts=facts, suggestions=suggestions(facts))

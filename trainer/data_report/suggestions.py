@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.data_report.facts import DataFacts, PictureFacts
+from trainer.data_report.facts import DataFacts, Judged, PictureFacts
 from trainer.data_report.limits import LIMITS, Limits
 
 
@@ -60,15 +60,20 @@ def _worst(
     return sorted(bad, key=lambda place: -badness(facts.pictures[place]))
 
 
-def _wrong_captions(facts: DataFacts, limits: Limits) -> Iterator[Suggestion]:
-    gains = [picture.caption_gain for picture in facts.pictures if picture.caption_gain is not None]
+def wrong_captions(judged: Sequence[Judged | PictureFacts], limits: Limits = LIMITS) -> list[int]:
+    """Places of the captions that the base model contradicts, the worst first. None where it knows nothing of what they speak."""
+    gains = [one.caption_gain for one in judged if one.caption_gain is not None]
     if not gains or float(np.median(gains)) < limits.speaks_of_these:
-        return
+        return []
+    harm = [
+        max(-(one.words_gain or 0.0) / -limits.wrong_words, (one.instead_gain or 0.0) / limits.fits_better)
+        for one in judged
+    ]
+    return sorted((place for place, value in enumerate(harm) if value > 1), key=lambda place: -harm[place])
 
-    def harm(picture: PictureFacts) -> float:
-        return -(picture.words_gain or 0.0)
 
-    bad = _worst(facts, lambda picture: harm(picture) > -limits.wrong_words, harm)
+def _wrong_captions(facts: DataFacts, limits: Limits) -> Iterator[Suggestion]:
+    bad = wrong_captions(facts.pictures, limits)
     if bad:
         yield Suggestion(
             code="CAPTION_PROBABLY_WRONG",

@@ -97,6 +97,14 @@ def words_of(caption: str) -> set[str]:
     return {word for word in (match[0].lower() for match in _WORD.finditer(caption)) if word not in _LITTLE}
 
 
+def bare(text: str, activation_tag: str) -> str:
+    """A caption as it is trained, without the activation tag in front, of which the base knows nothing."""
+    tag = " ".join(activation_tag.split())
+    if not tag or not text.startswith(tag):
+        return text
+    return text[len(tag) :].lstrip(" ,.;|")
+
+
 def parts_of(caption: str) -> list[tuple[str, str]]:
     """(part, the caption without it) of at most MOST_PARTS parts: tags where there are several, else words that say something."""
     tags = [tag.strip() for tag in caption.split(",") if tag.strip()]

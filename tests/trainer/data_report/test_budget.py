@@ -12,7 +12,6 @@ from trainer.data_report.budget import (
     SHARE,
     sample,
     suspected,
-    timesteps,
 )
 
 
@@ -42,7 +41,3 @@ def test_captions_that_help_little_are_asked_about_while_passes_last() -> None:
     assert suspected(gains, captions, 10**6) == [2, 0, 4]
     assert suspected(gains, captions, 6 * PASSES_OF_A_TEXT) == [2, 0]
     assert suspected(gains, captions, 6 * PASSES_OF_A_TEXT - 1) == [2]
-
-
-def test_timesteps_are_spread_over_all() -> None:
-    assert timesteps(1000) == (62, 187, 312, 437, 562, 687, 812, 937)

@@ -2,7 +2,7 @@
 
 A VAE learns to see all shapes; then a text encoder and a UNet learn to draw the ones that are not held out; then the VAE's
 decoder goes on alone. Every phase is resumable: run the command again and it goes on. About an hour on two cores;
-`--steps-share 0.01` makes a quick, bad one.
+`--steps-share 0.01` makes a quick, bad one. With `--vae` the eyes of a finished base are kept: they met every shape.
 """
 
 from __future__ import annotations
@@ -176,8 +176,9 @@ def make_denoiser(
     shapes: tuple[str, ...],
     steps: tuple[int, int],
     count: int,
+    batch: int,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """The words and the hand: trained together on the pictures of `shapes` only, in two cycles of `steps`.
+    """The words and the hand: trained together on the pictures of `shapes` only, in two cycles of `steps` of `batch` each.
 
     Sets the VAE's scaling factor.
     """
@@ -190,11 +191,11 @@ def make_denoiser(
     scheduler = new_scheduler()
 
     def loss_of(rng: np.random.Generator) -> torch.Tensor:
-        chosen = rng.integers(count, size=UNET_BATCH)
+        chosen = rng.integers(count, size=batch)
         mean, logvar = parameters[torch.from_numpy(chosen)].chunk(2, dim=1)
         latents = scaling * (mean + torch.exp(0.5 * logvar) * torch.randn_like(mean))
-        said = np.where(rng.random(UNET_BATCH) < CAPTION_DROPOUT, count, chosen)
-        timesteps = torch.from_numpy(rng.integers(1000, size=UNET_BATCH))
+        said = np.where(rng.random(batch) < CAPTION_DROPOUT, count, chosen)
+        timesteps = torch.from_numpy(rng.integers(1000, size=batch))
         noise = torch.randn_like(latents)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         words = text_encoder(tokens[torch.from_numpy(said)])[0]
@@ -241,6 +242,11 @@ def main() -> None:
         "--hold-out", default=",".join(draw.HELD_OUT), help="shapes that UNet and text encoder never meet"
     )
     parser.add_argument("--steps-share", type=float, default=1.0, help="share of the full number of steps")
+    parser.add_argument("--batch", type=int, default=UNET_BATCH, help="pictures of a step of UNet and text encoder")
+    parser.add_argument(
+        "--pictures", type=int, help="how many these are drawn from; without it, as the steps' share has it"
+    )
+    parser.add_argument("--vae", type=Path, help="folder of a finished VAE to keep; without it one is trained")
     arguments = parser.parse_args()
     held_out = arguments.hold_out.split(",")
     unknown = set(held_out) - set(draw.SHAPES)
@@ -253,8 +259,12 @@ def main() -> None:
         return max(64, round(number * float(arguments.steps_share)))
 
     torch.manual_seed(arguments.seed)
-    test = EyeTest(arguments.seed)
-    vae = make_vae(test, arguments.work, arguments.seed, share(VAE_STEPS))
+    test = None if arguments.vae else EyeTest(arguments.seed)
+    vae = (
+        make_vae(test, arguments.work, arguments.seed, share(VAE_STEPS))
+        if test
+        else AutoencoderKL.from_pretrained(arguments.vae, torch_dtype=torch.float32).eval()
+    )
     tokenizer = make_tokenizer(known)
     text_encoder, unet = make_denoiser(
         vae,
@@ -263,9 +273,11 @@ def main() -> None:
         arguments.seed,
         known,
         (share(UNET_STEPS), share(POLISH_STEPS)),
-        share(UNET_PICTURES),
+        arguments.pictures or share(UNET_PICTURES),
+        arguments.batch,
     )
-    sharpen_decoder(vae, test, arguments.work, arguments.seed, share(DECODER_STEPS))
+    if test:
+        sharpen_decoder(vae, test, arguments.work, arguments.seed, share(DECODER_STEPS))
     export(arguments.out, vae, tokenizer, text_encoder, unet)
     print(f"made {arguments.out}")
 

@@ -1,0 +1,104 @@
+"""Errors → figures → verdict → settings: what is decided, and what of it a job takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.concepts.evidence import Evidence, Side, figures
+from trainer.concepts.naming import naming
+from trainer.concepts.settings import settings_of
+from trainer.concepts.verdict import Verdict, verdict_of
+from trainer.concepts.wording import sentence_of
+from trainer.config_concepts import ConceptConfig
+
+
+def side(named: float, unnamed: float, nothing: float) -> Side:
+    """Four pictures at eight timesteps that differ a little."""
+    spread = 1 + 0.05 * np.random.default_rng(0).standard_normal((4, 8))
+    return Side(named=named * spread, unnamed=unnamed * spread, name_alone=unnamed * spread, nothing=nothing * spread)
+
+
+def evidence(dataset: Side, own: Side, name: str = "star") -> Evidence:
+    return Evidence(
+        naming=naming(["a red star"] * 4, "", name),
+        places=(0, 1, 2, 3),
+        timesteps=tuple(range(62, 1000, 125)),
+        dataset=dataset,
+        own=own,
+    )
+
+
+OWN = side(0.02, 0.04, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "verdict"),
+    [
+        (side(0.018, 0.036, 0.05), Verdict.KNOWN),
+        (side(0.08, 0.10, 0.12), Verdict.MODIFIED),
+        (side(0.11, 0.11, 0.10), Verdict.NEW),
+        (side(0.11, 0.09, 0.10), Verdict.NEW),
+    ],
+)
+def test_verdicts(dataset: Side, verdict: Verdict) -> None:
+    found = figures(evidence(dataset, OWN))
+    assert verdict_of(found) is verdict
+    assert sentence_of(verdict, found, "star").startswith(f"{verdict}: ")
+
+
+def test_figures_have_intervals_and_repeat() -> None:
+    shown = evidence(side(0.08, 0.10, 0.12), OWN)
+    found = figures(shown)
+    assert found == figures(shown)
+    assert found.distance.value == pytest.approx(4)
+    assert found.name_gain.value == pytest.approx(1)
+    assert found.caption_gain.value == pytest.approx(4 / 3)
+    assert found.distance.low < found.distance.value < found.distance.high
+    assert found.distance_by_band == pytest.approx((4, 4, 4, 4))
+
+
+def test_bands_are_told_apart() -> None:
+    fine = np.array([5.0, 5, 1, 1, 1, 1, 1, 1])
+    other = side(0.02, 0.04, 0.05)
+    styled = Side(named=other.named * fine, unnamed=other.unnamed, name_alone=other.unnamed, nothing=other.nothing)
+    assert figures(evidence(styled, OWN)).distance_by_band == pytest.approx((5, 1, 1, 1))
+
+
+def concept(tag: str = "", class_words: str = "", prior: bool | None = None) -> ConceptConfig:
+    return ConceptConfig(kind="auto", activation_tag=tag, class_words=class_words, prior_preservation=prior)
+
+
+@pytest.mark.parametrize(
+    ("given", "verdict", "chosen"),
+    [
+        (concept(), Verdict.NEW, {"kind": "new", "activation_tag": "vusk", "prior_preservation": {"enabled": False}}),
+        (
+            concept(),
+            Verdict.MODIFIED,
+            {
+                "kind": "modified",
+                "class_words": "star",
+                "prior_preservation": {"enabled": True, "captions": ["star"]},
+            },
+        ),
+        (
+            concept("lumi", prior=False),
+            Verdict.MODIFIED,
+            {"kind": "new", "activation_tag": "lumi", "class_words": "star", "prior_preservation": {"enabled": False}},
+        ),
+        (
+            concept("lumi", "thing"),
+            Verdict.NEW,
+            {"kind": "new", "activation_tag": "lumi", "class_words": "thing", "prior_preservation": {"enabled": False}},
+        ),
+    ],
+)
+def test_what_is_given_stays_and_the_rest_follows(
+    given: ConceptConfig, verdict: Verdict, chosen: dict[str, object]
+) -> None:
+    assert settings_of(given, verdict, "star", "vusk").as_job_file() == {"concept": chosen}
+
+
+def test_many_known_things_rendered_otherwise_are_a_style() -> None:
+    assert settings_of(concept(), Verdict.MODIFIED, "", "").as_job_file()["purpose"] == "style"

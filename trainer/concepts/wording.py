@@ -1,0 +1,33 @@
+"""Verdicts in sentences. Pure."""
+
+from __future__ import annotations
+
+from trainer.concepts.evidence import Estimate, Figures
+from trainer.concepts.verdict import Verdict
+
+
+def sentence_of(verdict: Verdict, figures: Figures, name: str) -> str:
+    """The verdict with its reason, for a log, a report and the end of a run."""
+    says = f"{_called(name)} {_as_much(figures.name_gain)}"
+    errs = f"it predicts the pictures with {_interval(figures.distance)} times the error that it has on pictures of its own"
+    if verdict is Verdict.KNOWN:
+        return f"KNOWN: the base already knows this, you need no adapter: {says}, and {errs}."
+    if verdict is Verdict.MODIFIED:
+        return f"MODIFIED: the base knows this, but renders it otherwise: {says}, and {errs}."
+    return f"NEW: the base does not know this: {says}, and {errs}."
+
+
+def _called(name: str) -> str:
+    return (
+        f"the words {name!r} tell it" if " " in name else f"the word {name!r} tells it" if name else "captions tell it"
+    )
+
+
+def _as_much(gain: Estimate) -> str:
+    if gain.high <= 0:
+        return "nothing of them that is right"
+    return f"{_interval(gain)} times as much of these pictures as of its own"
+
+
+def _interval(one: Estimate) -> str:
+    return f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"
