@@ -15,7 +15,7 @@ from deploy.cluster.network import INSIDE, MAIN_ADDRESS, SERVICE_NETWORK
 from deploy.cluster.paths import CA, CERTIFICATES, KUBECONFIG, SIMULATED, STATE
 
 _ETCD = f"http://{MAIN_ADDRESS}:2379"
-_READY_SECONDS = 60
+_READY_SECONDS = 180
 _POD_NETWORK = "10.244.0.0/16"
 
 _QUICK = ("--kube-api-qps=500", "--kube-api-burst=1000")
@@ -24,15 +24,18 @@ _QUICK_CONTROLLERS = (*_QUICK, "--concurrent-job-syncs=20", "--concurrent-gc-syn
 
 
 def start() -> None:
-    """Starts everything at once, and waits until the API server is ready and admits pods to the default namespace."""
+    """Starts everything, and waits until the API server admits pods to the default namespace.
+
+    Who asks the API server starts when it answers: the controller manager gives it up after 20 s, which a busy machine may need.
+    """
     _start("etcd", *_etcd())
     api_server = _start("kube-apiserver", *_api_server())
+    processes.wait_until(is_ready, _READY_SECONDS, "The API server is not ready", api_server)
     _start("kube-controller-manager", *_controller_manager())
     quick = _QUICK if SIMULATED else ()
     _start("kube-scheduler", f"--kubeconfig={kubeconfig_file('scheduler')}", "--leader-elect=false", *quick)
     if not SIMULATED:  # nothing of simulated nodes sends packets
         _start("kube-proxy", f"--config={_proxy_configuration()}", "--hostname-override=node1")
-    processes.wait_until(is_ready, _READY_SECONDS, "The API server is not ready", api_server)
     processes.wait_until(_admits_pods, _READY_SECONDS, "The default namespace has no service account yet", api_server)
 
 
