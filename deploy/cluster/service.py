@@ -1,27 +1,32 @@
-"""Installs the service: the manifests that users install, below an overlay that says what is particular to this cluster.
+"""Installs the service: the chart that users install, with values that say what is particular to this cluster.
 
 Callers of the cluster's tests are service accounts of the namespace `callers`; the operator's file says who may what.
 """
 
 from __future__ import annotations
 
-import shutil
+import base64
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import yaml
 
 from deploy.cluster.certificates import certificate_file, key_file
+from deploy.cluster.commands import run
 from deploy.cluster.control_plane import kubectl
-from deploy.cluster.network import SERVICE_ADDRESS
+from deploy.cluster.network import INSIDE, SERVICE_ADDRESS
 from deploy.cluster.paths import BUILD, CA, ROOT
 from deploy.cluster.storage import REGION, Store
 
-INSTALLATION = BUILD / "install"
+VALUES = BUILD / "values.yaml"
+NAMESPACE = "loramill"
 PORT = 50051
 ADDRESS = f"{SERVICE_ADDRESS}:{PORT}"
 AUDIENCE = "loramill"
 JOBS_NAMESPACE = "loramill-jobs"
+RESTRICTED = {"enforce": "restricted", "enforce-version": "latest"}
+"""The Pod Security level."""
+
 CALLERS = "callers"
 """Namespace of the service accounts that call."""
 
@@ -80,36 +85,37 @@ COMPUTE_CLASSES = (
 )
 
 
-def operator_file(trainer_image: str, store: Store) -> dict[str, object]:
-    """What the operator of this cluster says."""
+def values(images: Mapping[str, str], store: Store) -> dict[str, object]:
+    """What the chart is told; `images` are those of the Dockerfile's targets, `service` and `trainer`, by digest."""
     return {
-        "store": store.uri,
-        "jobs_at_once": 4,
-        "trainers": {
-            "namespace": JOBS_NAMESPACE,
-            "service_account_name": "loramill-trainer",
-            "image": trainer_image,
-            "s3": {"endpoint_url": store.endpoint, "region": REGION},
+        "image": _image(images["service"]),
+        "operator": {
+            "store": store.uri,
+            "jobs_at_once": 4,
+            "trainers": {"s3": {"endpoint_url": store.endpoint, "region": REGION}},
+            "trainer_credentials": {"kind": "assume-role", "role_arn": store.role_arn, "lifetime": "PT15M"},
+            "compute": {"currency": "USD", "classes": [*COMPUTE_CLASSES]},
+            "tenants": [*GRANTS],
+            "authentication": {"service_accounts": {"audience": AUDIENCE}},
         },
-        "trainer_credentials": {"kind": "assume-role", "role_arn": store.role_arn, "lifetime": "PT15M"},
-        "compute": {"currency": "USD", "classes": [*COMPUTE_CLASSES]},
-        "tenants": [*GRANTS],
-        "authentication": {"service_accounts": {"audience": AUDIENCE}},
-        "tls": {"certificate": "/etc/loramill-tls/tls.crt", "key": "/etc/loramill-tls/tls.key"},
+        "trainers": {"namespace": {"name": JOBS_NAMESPACE}, "image": _image(images["trainer"])},
+        "storage": {"existingSecret": "storage"},
+        "tls": {"existingSecret": "certificate"},
+        "service": {"clusterIp": SERVICE_ADDRESS},
+        "test": {"enabled": False},
     }
 
 
 def install(images: Mapping[str, str], store: Store) -> None:
     """Installs, or brings what is installed to this state, and waits until every replica serves.
 
-    `images` are those of the Dockerfile's targets, `service` and `trainer`.
-
     Raises:
         ClusterError: the cluster does not take it, or replicas do not serve.
     """
-    _write_overlay(images["service"], images["trainer"], store)
-    kubectl("apply", "--server-side", "--force-conflicts", "-k", str(INSTALLATION))
-    kubectl("-n", "loramill", "rollout", "status", "deployment/loramill", "--timeout=120s")
+    kubectl("apply", "--server-side", "-f", "-", text=yaml.safe_dump_all([*_prepared(store), *_callers()]))
+    VALUES.parent.mkdir(parents=True, exist_ok=True)
+    VALUES.write_text(yaml.safe_dump(values(images, store), sort_keys=False))
+    run([*INSIDE, sys.executable, "-m", "deploy.cluster.release", NAMESPACE, str(VALUES)], folder=ROOT)
 
 
 def described(store: Store) -> dict[str, object]:
@@ -117,42 +123,33 @@ def described(store: Store) -> dict[str, object]:
     return {"address": ADDRESS, "ca": str(CA), "store": store.name, "bucket": store.bucket, "callers": CALLERS}
 
 
-def _write_overlay(service_image: str, trainer_image: str, store: Store) -> None:
-    shutil.rmtree(INSTALLATION, ignore_errors=True)
-    INSTALLATION.mkdir(parents=True)
-    for name, source in {"tls.crt": certificate_file("service"), "tls.key": key_file("service"), "ca.pem": CA}.items():
-        shutil.copyfile(source, INSTALLATION / name)
-    _write("operator.yaml", operator_file(trainer_image, store))
-    _write("callers.yaml", *_callers())
-    _write("kustomization.yaml", _kustomization(service_image, store))
+def _image(reference: str) -> dict[str, object]:
+    repository, _, digest = reference.partition("@")
+    return {"repository": repository.partition(":")[0], "digest": digest}
 
 
-def _kustomization(service_image: str, store: Store) -> dict[str, object]:
-    base = Path("../../..") / "deploy" / "kubernetes"
-    assert (INSTALLATION / base).resolve() == ROOT / "deploy" / "kubernetes"
-    name, _, digest = service_image.partition("@")
-    repository, _, tag = name.partition(":")
-    image = {"name": "loramill-service", "newName": repository} | ({"digest": digest} if digest else {"newTag": tag})
-    service_address = [{"op": "add", "path": "/spec/clusterIP", "value": SERVICE_ADDRESS}]
-    return {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [str(base), "callers.yaml"],
-        "images": [image],
-        "patches": [{"target": {"kind": "Service", "name": "loramill"}, "patch": yaml.safe_dump(service_address)}],
-        "configMapGenerator": [
-            _generated("loramill-operator", behavior="replace", files=["operator.yaml"]),
-            _generated("loramill-trust", files=["ca.pem"]),
-        ],
-        "secretGenerator": [
-            _generated("loramill-tls", type="kubernetes.io/tls", files=["tls.crt", "tls.key"]),
-            _generated("loramill-storage", literals=[f"{name}={value}" for name, value in store.environment.items()]),
-        ],
+def _prepared(store: Store) -> list[object]:
+    """What is there before a release is: its namespace, the server's certificate, the keys of the store."""
+    secrets = {
+        "certificate": {
+            "tls.crt": certificate_file("service").read_bytes(),
+            "tls.key": key_file("service").read_bytes(),
+        },
+        "storage": {name: value.encode() for name, value in store.environment.items()},
     }
+    restricted = {f"pod-security.kubernetes.io/{key}": value for key, value in RESTRICTED.items()}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": restricted}}
+    return [namespace, *(_secret(name, files) for name, files in secrets.items())]
 
 
-def _generated(name: str, **more: object) -> dict[str, object]:
-    return {"name": name, "namespace": "loramill", **more}
+def _secret(name: str, files: Mapping[str, bytes]) -> object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": "kubernetes.io/tls" if "tls.key" in files else "Opaque",
+        "data": {key: base64.b64encode(content).decode() for key, content in files.items()},
+    }
 
 
 def _callers() -> list[object]:
@@ -163,7 +160,3 @@ def _callers() -> list[object]:
         for name in names
     ]
     return [namespace, *accounts]
-
-
-def _write(name: str, *documents: object) -> None:
-    (INSTALLATION / name).write_text(yaml.safe_dump_all(documents, sort_keys=False))

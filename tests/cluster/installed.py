@@ -91,6 +91,12 @@ class Installed:
         ]
 
     @property
+    def service_image(self) -> str:
+        """With its digest."""
+        image: str = self._one("deployment", "loramill")["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image
+
+    @property
     def operator_file(self) -> Object:
         """What its operator says; the caller's own copy."""
         deployment = self._one("deployment", "loramill")

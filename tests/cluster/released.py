@@ -56,9 +56,7 @@ class Released:
 def values_for(installed: Installed, namespace: str) -> Object:
     """The least that serves on this cluster: its images, its store, its classes."""
     file = installed.operator_file
-    deployment = json.loads(installed.kubectl("-n", "loramill", "get", "deployment", "loramill", "-o", "json"))
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
-    repository, _, digest = image.partition("@")
+    repository, _, digest = installed.service_image.partition("@")
     trainer, _, trainer_digest = file["trainers"]["image"].partition("@")
     name, _, tag = repository.partition(":")
     return {

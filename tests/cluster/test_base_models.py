@@ -15,7 +15,7 @@ from loramill.client import Client
 from service.pod_manifest import BASES_FOLDER
 from tests.cluster.installed import JOBS_NAMESPACE, SERVICE_NAMESPACE, Installed, Object, eventually
 
-MANIFESTS = Path("deploy/kubernetes/base-models")
+MANIFESTS = Path("deploy/base-models")
 URI = "_shared/bases/shapes/files/"
 
 LOOK = """

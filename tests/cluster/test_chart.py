@@ -125,7 +125,10 @@ def test_an_upgrade_leaves_running_jobs_alone(installed: Installed, tmp_path: Pa
         wait_for(client, job.name, trains)
         pods = {pod["metadata"]["uid"] for pod in service_pods(release)}
         release.upgrade(CHART, changed(release.values, operator__jobs_at_once=7))
-        assert not pods & {pod["metadata"]["uid"] for pod in service_pods(release)}
+        eventually(
+            "the replicas before to be gone",
+            lambda: not pods & {pod["metadata"]["uid"] for pod in service_pods(release)},
+        )
         ended = finished(client, job.name, 300)
         assert len(ended.launches) == 1, "the upgrade disturbed the trainer"
         assert ended.adapters, ended.state_message

@@ -70,10 +70,10 @@ class Hub:
 
 
 @contextmanager
-def running_hub() -> Iterator[Hub]:
+def running_hub(host: str = "127.0.0.1") -> Iterator[Hub]:
     hub = Hub()
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub, name)) for name in ("hub", "cdn")]
-    hub.endpoint, hub.cdn = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+    servers = [ThreadingHTTPServer((host, 0), _handler(hub, name)) for name in ("hub", "cdn")]
+    hub.endpoint, hub.cdn = (f"http://{host}:{server.server_port}" for server in servers)
     threads = [threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True) for server in servers]
     for thread in threads:
         thread.start()

@@ -34,7 +34,7 @@ def test_a_file_that_says_what_must_be_said(tmp_path: Path) -> None:
 
 
 def test_the_installation_begins_with_a_file_that_can_be_used() -> None:
-    read_configuration(Path(__file__).parents[3] / "deploy/kubernetes/operator.yaml")
+    read_configuration(Path(__file__).parents[3] / "deploy/examples/operator.yaml")
 
 
 def test_every_fault_is_told_with_its_place_and_value(tmp_path: Path) -> None:
