@@ -16,17 +16,16 @@ from service import keys
 from service.adapter_index import complete_index
 from service.audit import Audit
 from service.caller import Caller
-from service.errors import Damaged, Refused, ResourceNotFound, invalid
+from service.errors import Refused, ResourceNotFound, invalid
 from service.facts import read_facts
 from service.initial_adapter import refuse_used
 from service.jobs import job_id
 from service.pages import entry_before, page_size, page_token
 from service.promotions import Promotions
+from service.stored_bytes import pieces
 from service.times import to_timestamp, utc_now
 from store.object_store import NotFound, ObjectStore
 from store.records import put_record, read_record
-
-PIECE_BYTES = 1 << 20
 
 
 def adapter_id(name: str, field: str = "name") -> str:
@@ -124,18 +123,7 @@ class Adapters:
 
     def pieces(self, stored: StoredFile) -> Iterator[bytes]:
         """The bytes of a file, at most 1 MiB each. Raises ResourceNotFound, and Damaged if it is shorter than it was."""
-        start, size = 0, stored.file.size_bytes
-        while start < size:
-            try:
-                piece = self.store.get_range(stored.key, start, min(PIECE_BYTES, size - start))
-            except NotFound as error:
-                raise ResourceNotFound(f"{stored.file.file_name} of this adapter has been deleted.") from error
-            if not piece:
-                raise Damaged(
-                    f"{stored.file.file_name} ends after {start} of {size} bytes in the object store; restore it."
-                )
-            start += len(piece)
-            yield piece
+        return pieces(self.store, stored.key, stored.file.size_bytes, stored.file.file_name)
 
     def delete(self, caller: Caller, adapter: str) -> None:
         """Removes an adapter. Again is accepted, and finishes what an interrupted call left.

@@ -1,4 +1,4 @@
-"""The files of a base model in the diffusers layout, on this machine: what their weights and configurations say it is."""
+"""The files of a base model in the diffusers layout, or of a captioner, on this machine: what they say that it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from service.captioners import examine_captioner, is_captioner
 from service.families import Found, Layout, examine, other_family, unsupported
 from service.importing.problems import unsuitable
 from service.layout import CONFIG_FILES, WEIGHT_FILES, components_of, config_files
@@ -17,7 +18,12 @@ _LARGEST_JSON = 16 << 20
 
 def inspect(files: Mapping[str, Path]) -> Found:
     """`files` by their place in the layout. Raises ImportFailed with everything that is wrong with them."""
-    problems: list[str] = []
+    if is_captioner(files.keys()):
+        found, problems = examine_captioner(files)
+        if found is None:
+            raise unsuitable(problems)
+        return found
+    problems = []
     headers = {
         component: _header(WEIGHT_FILES[component], files, problems) for component in components_of(files.keys())
     }

@@ -61,7 +61,7 @@ class CaptionTokens:
             if any(name.startswith(f"{part}/") for name in names)
         ]
         if not encoders:
-            raise Refused(f"{request.name} has no tokenizer; import it again.")
+            raise Refused(f"{request.name} has no tokenizer of captions; name a base model that can be trained on.")
         return v1.InspectTokensResponse(encoders=encoders)
 
     def _tokenizer(self, model: v1.BaseModel, base: str, part: str, names: set[str]) -> Tokenizer:

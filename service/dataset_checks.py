@@ -22,6 +22,12 @@ def violations_of_opening(request: v1.CreateDatasetRequest) -> list[Violation]:
         found.append(_too_long("dataset.display_name", dataset.display_name, _LONGEST_TITLE))
     found += _of_input(dataset.input, "dataset.input")
     found += violations_of_bounds(dataset.suggested, "dataset.suggested")
+    if request.captions and not request.captioning_job:
+        text = "captions is set without captioning_job; leave it out, or name the job whose captions these are."
+        found.append(Violation("captions", text, "CONFLICT"))
+    if request.source_uri and request.captioning_job:
+        text = "captioning_job is set beside source_uri, but a dataset is made of one of them; leave the other out."
+        found.append(Violation("captioning_job", text, "CONFLICT"))
     if request.source_uri:
         found += _of_source(request)
     else:

@@ -1,4 +1,4 @@
-"""The data reports that jobs made of their datasets before they trained. Synchronous: called in threads."""
+"""The data reports that jobs made of their datasets, by themselves or before they trained. Synchronous: called in threads."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from loramill import v1
 from service import indexes, keys
 from service.datasets import Datasets, dataset_id
 from service.errors import ResourceNotFound, invalid
+from service.stored_bytes import pieces
 from service.times import to_timestamp
 from store.object_store import NotFound, ObjectInfo, ObjectStore
 from store.records import read_record
 
 MOST_JOBS = 200
 """The newest jobs of a tenant, each of which costs a request to look at."""
-PIECE_BYTES = 1 << 20
 _FILES = {
     v1.DATASET_REPORT_FORMAT_UNSPECIFIED: "report.txt",
     v1.DATASET_REPORT_FORMAT_TEXT: "report.txt",
@@ -60,17 +60,13 @@ class DatasetReports:
                 if found is not None:
                     return found
         raise ResourceNotFound(
-            f"No job has made a report of {keys.dataset_name(dataset)} yet; each makes one before it trains, so submit one, or "
-            "wait until it has encoded its pictures."
+            f"No job has made a report of {keys.dataset_name(dataset)} yet; have one made (loramill dataset report --base), or "
+            "train on it: each job makes one once it has encoded its pictures."
         )
 
     def pieces(self, stored: StoredReport) -> Iterator[bytes]:
         """The bytes of a report, at most 1 MiB each. Raises ResourceNotFound if it is deleted meanwhile."""
-        for start in range(0, stored.report.size_bytes, PIECE_BYTES):
-            try:
-                yield self.store.get_range(stored.key, start, PIECE_BYTES)
-            except NotFound as error:
-                raise ResourceNotFound(f"The report of {stored.report.training_job} has been deleted.") from error
+        return pieces(self.store, stored.key, stored.report.size_bytes, f"The report of {stored.report.training_job}")
 
     def _jobs(self, tenant: str) -> Iterator[str]:
         """Ids, newest first, each once."""

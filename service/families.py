@@ -14,6 +14,8 @@ from typing import Any
 from service.safetensors_header import Header
 
 FAMILIES = ("sd15", "sd2", "sdxl")
+CAPTIONER = "captioner"
+"""In a family's place: a model that captions pictures."""
 LATENT_CHANNELS = 4
 _OPEN_CLIP_WIDTH = 1024
 _PREDICTIONS = ("epsilon", "v_prediction")
@@ -47,6 +49,8 @@ class Found:
     prediction_type: str
     zero_terminal_snr: bool = False
     """Whether the noise schedule ends in pure noise."""
+    caption_form: str = ""
+    """Of a captioner: `sentences` or `tags`."""
 
 
 def other_family(folders: frozenset[str], unet: Header | None) -> str | None:

@@ -1,6 +1,6 @@
-"""Facts, verified adapters and the end of the newest launch → the job's outcome, or not yet. Pure.
+"""Facts, what was verified of them, and the end of the newest launch → the job's outcome, or not yet. Pure.
 
-Success is a whole final adapter and nothing else: no exit code, no last word, no phase.
+Success is a whole final adapter, or whole results of a job of another kind, and nothing else: no exit code, no phase.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ if TYPE_CHECKING:
     from service.causes import Cause
     from service.facts import JobFacts
     from service.retry import RetryPolicy
-    from service.verification import CommittedAdapter
+    from service.verification import Deliverable
 
 
 def decide_outcome(
-    facts: JobFacts, finals: Sequence[CommittedAdapter], causes: Sequence[Cause], policy: RetryPolicy, now: datetime
+    facts: JobFacts, finals: Sequence[Deliverable], causes: Sequence[Cause], policy: RetryPolicy, now: datetime
 ) -> v1.Outcome | None:
     """How the job ended, given that no trainer works for it; None if it shall be launched (again).
 
-    `finals` are its final adapters, newest run first; `causes` how its launches ended, oldest first.
+    `finals` are its final adapters and results, newest run first; `causes` how its launches ended, oldest first.
     """
-    whole = next((final for final in finals if final.whole and not final.adapter.partial), None)
+    whole = next((final for final in finals if final.whole and not final.partial), None)
     if whole is not None:
-        message = f"{_steps(whole.adapter)} of training are done; the adapter is {whole.adapter.name}."
-        return _outcome(v1.TRAINING_JOB_STATE_SUCCEEDED, v1.STATE_REASON_COMPLETED, message, now)
+        return _outcome(v1.TRAINING_JOB_STATE_SUCCEEDED, v1.STATE_REASON_COMPLETED, whole.told, now)
     if facts.cancel is not None:
         message = _cancelled(finals)
         return _outcome(v1.TRAINING_JOB_STATE_CANCELLED, v1.STATE_REASON_CANCELLED_BY_USER, message, now)
@@ -48,20 +47,10 @@ def _outcome(
     return v1.Outcome(schema_version=1, state=state, reason=reason, message=message, create_time=to_timestamp(now))
 
 
-def _cancelled(finals: Sequence[CommittedAdapter]) -> str:
-    partial = next((final.adapter for final in finals if final.whole), None)
-    if partial is None:
-        return "Was cancelled before an adapter was saved."
-    return f"Was cancelled after {_steps(partial)}; what was learnt until then is {partial.name}."
+def _cancelled(finals: Sequence[Deliverable]) -> str:
+    partial = next((final for final in finals if final.whole), None)
+    return f"Was cancelled {partial.told}" if partial is not None else "Was cancelled before anything was saved."
 
 
-def _damages(finals: Sequence[CommittedAdapter]) -> list[str]:
-    return [
-        f"The final adapter of launch {final.launch} is not whole: {final.problem}"
-        for final in finals[:1]
-        if not final.whole
-    ]
-
-
-def _steps(adapter: v1.Adapter) -> str:
-    return "1 step" if adapter.step == 1 else f"{adapter.step} steps"
+def _damages(finals: Sequence[Deliverable]) -> list[str]:
+    return [final.damage for final in finals[:1] if not final.whole]

@@ -1,10 +1,14 @@
-"""Whether a committed adapter is whole: its files are there, with the sizes and digests that its manifest states."""
+"""Whether what a run has committed is whole: its files are there, with the sizes and digests that its record states.
+
+What a job is for is its final adapter or, of other kinds than training, the results that a run's last word lists. Which of them
+there is follows from what its runs have left, so that nobody here asks for the kind.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from service.keys import TenantKeys, adapter_name
 from store.object_store import NotFound
@@ -21,6 +25,31 @@ FINAL = "final"
 
 _PIECE = 8 << 20
 """Bytes read at a time."""
+
+
+class Deliverable(Protocol):
+    """What a job is for, as one of its runs committed it."""
+
+    @property
+    def launch(self) -> int: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+    @property
+    def partial(self) -> bool:
+        """Whether the work was cut short."""
+        ...
+
+    @property
+    def told(self) -> str:
+        """A sentence; of what is partial the rest of one that begins with "Was cancelled"."""
+        ...
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with it, as a sentence that names it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,12 +70,58 @@ class CommittedAdapter:
     def whole(self) -> bool:
         return self.problem is None
 
+    @property
+    def partial(self) -> bool:
+        return self.adapter.partial
 
-def final_adapters(store: ObjectStore, facts: JobFacts) -> tuple[CommittedAdapter, ...]:
-    """The final adapters that runs committed, each verified by reading all of its files; newest run first."""
-    return tuple(
+    @property
+    def told(self) -> str:
+        steps = "1 step" if self.adapter.step == 1 else f"{self.adapter.step} steps"
+        if self.partial:
+            return f"after {steps}; what was learnt until then is {self.adapter.name}."
+        return f"{steps} of training are done; the adapter is {self.adapter.name}."
+
+    @property
+    def damage(self) -> str:
+        return f"The final adapter of launch {self.launch} is not whole: {self.problem}"
+
+
+@dataclass(frozen=True)
+class CommittedResults:
+    """The results that a run's last word lists, and what is wrong with them."""
+
+    launch: int
+    told: str
+    """By the run itself."""
+    problem: str | None
+    """One sentence; None if they are whole."""
+    partial: bool = False
+
+    @property
+    def whole(self) -> bool:
+        return self.problem is None
+
+    @property
+    def damage(self) -> str:
+        return f"What launch {self.launch} has made is not whole: {self.problem}"
+
+
+def deliverables(store: ObjectStore, facts: JobFacts) -> tuple[Deliverable, ...]:
+    """The final adapters and the results that runs committed, each verified by reading all of its files; newest run first."""
+    adapters = [
         _verified(store, facts, number, adapter) for number, adapter in _committed(facts) if _suffix(adapter) == FINAL
-    )
+    ]
+    return (*adapters, *_results(store, facts))
+
+
+def _results(store: ObjectStore, facts: JobFacts) -> Iterator[CommittedResults]:
+    for launch in reversed(facts.launches):
+        if launch.end is not None and launch.end.results:
+            root = TenantKeys(facts.tenant).job(facts.job).run(launch.number).root
+            files = launch.end.results
+            problems = [_problem(store, root + file.path, file.path, file) for file in files]
+            found = [problem for problem in problems if problem is not None]
+            yield CommittedResults(launch.number, launch.end.message, " ".join(found) or None)
 
 
 def adapters_to_list(store: ObjectStore, facts: JobFacts) -> Iterator[CommittedAdapter]:
@@ -74,22 +149,22 @@ def _committed(facts: JobFacts) -> list[tuple[int, v1.Adapter]]:
 def _verified(store: ObjectStore, facts: JobFacts, number: int, adapter: v1.Adapter) -> CommittedAdapter:
     manifest_key = TenantKeys(facts.tenant).job(facts.job).run(number).adapter_manifest(_suffix(adapter))
     folder = manifest_key.rpartition("/")[0]
-    problems = [_problem(store, f"{folder}/{file.file_name}", file) for file in adapter.files]
+    problems = [_problem(store, f"{folder}/{file.file_name}", file.file_name, file) for file in adapter.files]
     if not adapter.files:
         problems.append(f"{adapter.name} lists no files.")
     found = [problem for problem in problems if problem is not None]
     return CommittedAdapter(number, adapter, manifest_key, " ".join(found) or None)
 
 
-def _problem(store: ObjectStore, key: str, file: v1.AdapterFile) -> str | None:
+def _problem(store: ObjectStore, key: str, name: str, file: v1.AdapterFile | v1.ResultFile) -> str | None:
     try:
         size = store.info(key).size
         if size != file.size_bytes:
-            return f"{file.file_name} has {size} bytes where {file.size_bytes} were committed."
+            return f"{name} has {size} bytes where {file.size_bytes} were committed."
         found = sha256_of_stored(store, key, size)
     except NotFound:
-        return f"{file.file_name} was committed and is not there."
-    return None if found == file.sha256 else f"{file.file_name} has another SHA-256 than was committed."
+        return f"{name} was committed and is not there."
+    return None if found == file.sha256 else f"{name} has another SHA-256 than was committed."
 
 
 def sha256_of_stored(store: ObjectStore, key: str, size: int) -> str:

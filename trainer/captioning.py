@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
+from trainer.data.images import Decoder
 from trainer.errors import UserError
 
 _LONGEST = 77
 """Tokens that are written of a picture; text encoders read about as many."""
 _BEAMS = 3
-_TAGGER = "ForImageClassification"
-_WRITERS = ("ForConditionalGeneration", "ForCausalLM", "ForImageTextToText", "VisionEncoderDecoderModel")
+_LONGEST_SIDE = 1024
+"""Pixels that are shown to a model; all of them make pictures smaller still."""
+TAGGER = "ForImageClassification"
+"""What the name of a model's class ends in; imports take the same."""
+WRITERS = ("ForConditionalGeneration", "ForCausalLM", "ForImageTextToText", "VisionEncoderDecoderModel")
 
 transformers.utils.logging.disable_progress_bar()
 
@@ -35,6 +39,14 @@ class Captioner(Protocol):
         ...
 
 
+def shown_pixels(decoder: Decoder, path: Path) -> NDArray[np.uint8]:
+    """A picture file as captioners are shown it, (H, W, 3) in sRGB. Raises UnreadablePicture."""
+    found = decoder.probe(path)
+    scale = min(1.0, _LONGEST_SIDE / max(found.width, found.height))
+    size = max(1, round(found.width * scale)), max(1, round(found.height * scale))
+    return decoder.pixels(path, size, (0, 0, *size))
+
+
 def load_captioner(folder: Path, device: torch.device, *, prompt: str, threshold: float) -> Captioner:
     """The model in a folder. `prompt` is what a writer goes on from, or its task; `threshold` (0 to 1) is a tagger's.
 
@@ -42,15 +54,15 @@ def load_captioner(folder: Path, device: torch.device, *, prompt: str, threshold
     """
     config = _config(folder)
     kinds = [str(kind) for kind in config.get("architectures") or ()]
-    if any(kind.endswith(_TAGGER) for kind in kinds):
+    if any(kind.endswith(TAGGER) for kind in kinds):
         if prompt:
             raise UserError(f"{folder} is a tagger ({kinds[0]}), which takes no prompt; leave it out.")
         return _Tagger(folder, device, threshold)
-    if any(kind.endswith(_WRITERS) for kind in kinds):
+    if any(kind.endswith(WRITERS) for kind in kinds):
         return _Writer(folder, device, prompt)
     raise UserError(
         f"{folder} holds {kinds[0] if kinds else 'a model of an unknown kind'}, which does not caption pictures; "
-        f"name a folder with a model of a kind that ends in {', '.join((*_WRITERS, _TAGGER))}."
+        f"name a folder with a model of a kind that ends in {', '.join((*WRITERS, TAGGER))}."
     )
 
 

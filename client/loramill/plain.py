@@ -27,12 +27,12 @@ def to_plain(message: Message) -> dict[str, Any]:
 
 def dump_yaml(message: Message) -> str:
     """One message as YAML."""
-    return _dump(to_plain(message))
+    return yaml_of(to_plain(message))
 
 
 def dump_yaml_list(messages: Iterable[Message]) -> str:
     """Messages as a YAML list."""
-    return _dump([to_plain(message) for message in messages])
+    return yaml_of([to_plain(message) for message in messages])
 
 
 class _Dumper(yaml.SafeDumper):
@@ -45,7 +45,8 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_text)
 
 
-def _dump(value: object) -> str:
+def yaml_of(value: object) -> str:
+    """Plain values as YAML."""
     return str(yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
@@ -63,12 +64,13 @@ def save_download(messages: Iterator[v1.DownloadAdapterResponse], folder: Path, 
     which come as a zip, are unpacked into a folder `<name>.peft`.
     """
     file = _announced(messages)
+    promised = _Promised(file.file_name, file.size_bytes, file.sha256)
     target = folder / file.file_name
     if file.format == v1.ADAPTER_FORMAT_PEFT:
         unpacked = folder / f"{target.stem.removesuffix('.peft')}.peft"
         with temporary_file(folder) as archive:
             with archive.open("wb") as content:
-                _write(messages, file, content)
+                _write(messages, promised, content)
             unpack(archive, unpacked, overwrite=overwrite)
         return unpacked
     if target.exists() and not overwrite:
@@ -78,7 +80,7 @@ def save_download(messages: Iterator[v1.DownloadAdapterResponse], folder: Path, 
             f"{target} exists with another content. Choose another folder, or overwrite it with --force."
         )
     with whole_file(target) as content:
-        _write(messages, file, content)
+        _write(messages, promised, content)
     return target
 
 
@@ -87,13 +89,49 @@ def _announced(messages: Iterator[v1.DownloadAdapterResponse]) -> v1.AdapterFile
     first = next(messages, None)
     if first is None or first.WhichOneof("payload") != "file":
         raise DownloadError("The service sent no file. Use a client and a service of the same version.")
-    name = first.file.file_name
-    if not name or name.startswith(".") or PurePosixPath(name).name != name or not name.isprintable() or "\\" in name:
-        raise DownloadError(f"The service named the file {name!r}, which is no plain file name; nothing was written.")
+    _refuse_hostile(first.file.file_name)
     return first.file
 
 
-def _write(messages: Iterator[v1.DownloadAdapterResponse], file: v1.AdapterFile, content: IO[bytes]) -> None:
+def _refuse_hostile(name: str) -> None:
+    """Raises DownloadError for what is no plain file name."""
+    if not name or name.startswith(".") or PurePosixPath(name).name != name or not name.isprintable() or "\\" in name:
+        raise DownloadError(f"The service named the file {name!r}, which is no plain file name; nothing was written.")
+
+
+def save_result(messages: Iterator[v1.DownloadResultResponse], folder: Path, *, overwrite: bool = False) -> Path:
+    """As `save_download`, for a file that a job has made; of its path only the last part counts."""
+    first = next(messages, None)
+    if first is None or first.WhichOneof("payload") != "file":
+        raise DownloadError("The service sent no file. Use a client and a service of the same version.")
+    name = first.file.path.rpartition("/")[2]
+    _refuse_hostile(name)
+    target = folder / name
+    if target.exists() and not overwrite:
+        if target.is_file() and sha256_of(target) == first.file.sha256:
+            return target
+        raise DownloadError(
+            f"{target} exists with another content. Choose another folder, or overwrite it with --force."
+        )
+    with whole_file(target) as content:
+        _write(messages, _Promised(name, first.file.size_bytes, first.file.sha256), content)
+    return target
+
+
+@dataclass(frozen=True)
+class _Promised:
+    """What was told of a file before its bytes."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+def _write(
+    messages: Iterator[v1.DownloadAdapterResponse] | Iterator[v1.DownloadResultResponse],
+    file: _Promised,
+    content: IO[bytes],
+) -> None:
     digest = hashlib.sha256()
     size = 0
     for message in messages:
@@ -102,10 +140,10 @@ def _write(messages: Iterator[v1.DownloadAdapterResponse], file: v1.AdapterFile,
         content.write(message.data)
     if size != file.size_bytes:
         raise DownloadError(
-            f"{file.file_name} arrived with {size} bytes instead of {file.size_bytes}; it was thrown away. Try again."
+            f"{file.name} arrived with {size} bytes instead of {file.size_bytes}; it was thrown away. Try again."
         )
     if digest.hexdigest() != file.sha256:
         raise DownloadError(
-            f"{file.file_name} arrived damaged: its SHA-256 is {digest.hexdigest()} and should be {file.sha256};"
+            f"{file.name} arrived damaged: its SHA-256 is {digest.hexdigest()} and should be {file.sha256};"
             " it was thrown away. Try again."
         )

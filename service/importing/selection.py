@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from service.captioners import WEIGHTS, files_of, is_captioner
 from service.families import other_family, unsupported
 from service.importing.problems import UNSUITABLE, ImportFailed, Problem, unsuitable
 from service.layout import (
@@ -49,10 +50,14 @@ class Selection:
 
 
 def select(names: Collection[str], variant: str = "", *, needs_vae: bool = True) -> Selection:
-    """Of a folder in the diffusers layout, or of one with a single-file checkpoint in it. `needs_vae` is false where another
-    VAE is put in the place of its own. Raises ImportFailed with everything that is missing."""
+    """Of a folder in the diffusers layout, of a captioner's, or of one with a single-file checkpoint in it.
+
+    `needs_vae` is false where another VAE is put in the place of its own. Raises ImportFailed with everything that is missing.
+    """
     pickles = sorted(name for name in names if name.lower().endswith(PICKLES))
     if not _is_layout(names):
+        if is_captioner(names):
+            return _captioner(names, variant, pickles, needs_vae=needs_vae)
         return _checkpoint(names, pickles)
     files, notes, problems = _of_layout(names, variant, pickles, needs_vae)
     other = other_family(frozenset(name.partition("/")[0] for name in names if "/" in name), None)
@@ -170,6 +175,19 @@ def _no_weights(component: str, names: Collection[str], pickles: Sequence[str]) 
     others = sorted(name for name in names if name.startswith(f"{component}/") and name.endswith(_SAFETENSORS))
     found = f", but {others[0]}" if others else ""
     return f"{WEIGHT_FILES[component]} is missing{found}; a base model in the diffusers layout has it."
+
+
+def _captioner(names: Collection[str], variant: str, pickles: Sequence[str], *, needs_vae: bool) -> Selection:
+    if not needs_vae:
+        raise unsuitable(["This is a model that captions pictures, which has no VAE; leave vae_source_uri out."])
+    stem = WEIGHTS.removesuffix(_SAFETENSORS)
+    for kind in (f"{stem}.{_HALF}", stem) if variant == _HALF else (stem,):
+        weights = (kind + _SAFETENSORS,) if kind + _SAFETENSORS in names else _shards(kind, names)
+        if weights:
+            files = {name: (name,) for name in files_of(names)}
+            return Selection({**files, WEIGHTS: weights}, "", tuple(_left_out(pickles)))
+    found = f" ({pickles[0]} is a pickle, which is never loaded)" if pickles else ""
+    raise unsuitable([f"{WEIGHTS} is missing{found}; a captioner as transformers saves it has it."])
 
 
 def _checkpoint(names: Collection[str], pickles: Sequence[str]) -> Selection:

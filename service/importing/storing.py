@@ -22,6 +22,7 @@ def describe(model: v1.BaseModel, found: Found) -> None:
     """Writes down what the weights and configurations say."""
     model.family, model.resolution = found.family, found.resolution
     model.prediction_type, model.zero_terminal_snr = found.prediction_type, found.zero_terminal_snr
+    model.caption_form = found.caption_form
 
 
 def manifest_of(files: Mapping[str, Path], hashed: Callable[[int], None]) -> v1.FileManifest:

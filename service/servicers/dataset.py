@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 from loramill import v1
 from loramill.v1 import dataset_service_pb2_grpc
+from service.acceptance import Wanted
 from service.caller import current_caller
+from service.captioned_datasets import CaptionedDatasets
+from service.captioning_requests import spec_of
 from service.dataset_imports import DatasetImports
 from service.dataset_reports import DatasetReports
 from service.datasets import Datasets, dataset_id
 from service.direct_transfers import no_direct_transfers
 from service.direct_uploads import DirectUploads
+from service.submission import Submission
 from service.uploads import Uploads
 
 
@@ -22,12 +26,18 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
     datasets: Datasets
     uploads: Uploads
     imports: DatasetImports
+    captioned: CaptionedDatasets
     reports: DatasetReports
+    submission: Submission
     direct: DirectUploads | None = None
     """None where no addresses are given out."""
 
     async def CreateDataset(self, request: v1.CreateDatasetRequest, _context: object) -> v1.Dataset:
-        create = self.imports.create if request.source_uri else self.datasets.create
+        create = self.datasets.create
+        if request.source_uri:
+            create = self.imports.create
+        elif request.captioning_job:
+            create = self.captioned.create
         return await asyncio.to_thread(create, current_caller(), request)
 
     async def UploadFile(
@@ -55,6 +65,14 @@ class DatasetServicer(dataset_service_pb2_grpc.DatasetServiceServicer):
 
     async def ListDatasets(self, request: v1.ListDatasetsRequest, _context: object) -> v1.ListDatasetsResponse:
         return await asyncio.to_thread(self.datasets.page, current_caller().tenant, request)
+
+    async def CreateDatasetReport(self, request: v1.CreateDatasetReportRequest, _context: object) -> v1.TrainingJob:
+        wanted = Wanted(v1.JOB_KIND_DATASET_REPORT, request.spec, request.request_id)
+        return await self.submission.take(current_caller(), wanted, validate_only=request.validate_only)
+
+    async def CaptionDataset(self, request: v1.CaptionDatasetRequest, _context: object) -> v1.TrainingJob:
+        wanted = Wanted(v1.JOB_KIND_CAPTIONING, spec_of(request), request.request_id, request.captioning)
+        return await self.submission.take(current_caller(), wanted, validate_only=request.validate_only)
 
     async def GetDatasetReport(
         self, request: v1.GetDatasetReportRequest, _context: object

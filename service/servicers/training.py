@@ -18,6 +18,7 @@ from service.caller import current_caller
 from service.job_results import JobResults
 from service.jobs import Jobs, StillEnding, job_id
 from service.measurements import list_metrics
+from service.operations import Operations
 from service.previews import previews
 from service.run_logs import RunLogs
 from service.submission import Submission, Wake
@@ -38,9 +39,14 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
     logs: RunLogs
     wake: Wake
     control: AdmissionControl
+    operations: Operations
 
     async def CreateTrainingJob(self, request: v1.CreateTrainingJobRequest, _context: object) -> v1.TrainingJob:
         wanted = Wanted(v1.JOB_KIND_TRAINING, request.spec, request.request_id)
+        return await self.submission.take(current_caller(), wanted, validate_only=request.validate_only)
+
+    async def AnalyzeConcept(self, request: v1.AnalyzeConceptRequest, _context: object) -> v1.TrainingJob:
+        wanted = Wanted(v1.JOB_KIND_CONCEPT_ANALYSIS, request.spec, request.request_id)
         return await self.submission.take(current_caller(), wanted, validate_only=request.validate_only)
 
     async def GetTrainingJob(self, request: v1.GetTrainingJobRequest, _context: object) -> v1.TrainingJob:
@@ -117,3 +123,12 @@ class TrainingServicer(training_service_pb2_grpc.TrainingServiceServicer):
 
     async def SetAdmission(self, request: v1.SetAdmissionRequest, _context: object) -> v1.Admission:
         return await asyncio.to_thread(self.control.set, current_caller(), request.admission)
+
+    async def ListStuckJobs(self, request: v1.ListStuckJobsRequest, _context: object) -> v1.ListStuckJobsResponse:
+        return await asyncio.to_thread(self.operations.stuck, request)
+
+    async def GiveUpLaunch(self, request: v1.GiveUpLaunchRequest, _context: object) -> v1.TrainingJob:
+        caller = current_caller()
+        job = await asyncio.to_thread(self.operations.give_up, caller, request)
+        self.wake(request.tenant, job_id(request.name))
+        return job

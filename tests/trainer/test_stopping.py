@@ -13,7 +13,7 @@ from loramill import v1
 from store import open_store
 from store.records import put_record
 from tests.trainer.jobs import Job, Jobs
-from trainer import checkpoint, preparation, record, run
+from trainer import checkpoint, preparation, record, workplace
 from trainer.metrics import WORKS, TrainerMetrics
 
 
@@ -51,7 +51,7 @@ def test_a_cancelled_job_keeps_a_partial_adapter(jobs: Jobs, monkeypatch: pytest
 
     job = jobs.new("cancelled")
     job.cancel()
-    monkeypatch.setattr(run, "TrainerMetrics", Kept)
+    monkeypatch.setattr(workplace, "TrainerMetrics", Kept)
     terminate_after_checkpoint(monkeypatch)
     assert job.run() == v1.EXIT_CODE_CANCELLED
     adapter = job.adapter()
@@ -86,7 +86,7 @@ def test_stopped_before_the_first_step_there_is_nothing_to_keep(
         job.cancel()
     terminate_while_encoding(monkeypatch)
     assert job.run() == exit_code
-    assert "before this run's first step" in job.end.message
+    assert "before this run had anything to keep" in job.end.message
     assert not job.checkpoints()
     assert not job.adapters()
 

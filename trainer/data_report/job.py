@@ -1,4 +1,4 @@
-"""The data report of a job: made before training with the base that is loaded for it, and stored where the service finds it."""
+"""The data report of a job: made with the base that is loaded for it, and stored where the service finds it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from trainer.data_report.judging import Judge
 from trainer.data_report.looking import look_at
 from trainer.data_report.report import Captions, DataReport, data_report, with_judgements
 from trainer.data_report.table import as_table
+from trainer.data_report.words import bare
 from trainer.embeddings import Words
 from trainer.families.base import Base
-from trainer.families.text import most_tokens
 from trainer.latents import Posterior
-from trainer.record import RunRecord
 
 log = structlog.get_logger()
 
@@ -64,7 +63,7 @@ class Reporting:
         encoders = self.base.text_encoders
         captions = Captions(
             texts=texts,
-            counted=lambda text: most_tokens(encoders, text),
+            counted=words.token_counts(texts),
             token_limit=min(encoder.most for encoder in encoders),
         )
         report = data_report(name, examples, looks, self.subsets, self.rules, captions)
@@ -89,16 +88,8 @@ class Reporting:
         )
 
 
-def bare(text: str, activation_tag: str) -> str:
-    """A caption as it is trained, without the activation tag in front, of which the base knows nothing."""
-    tag = " ".join(activation_tag.split())
-    if not tag or not text.startswith(tag):
-        return text
-    return text[len(tag) :].lstrip(" ,.;|")
-
-
-def store(report: DataReport, record: RunRecord, work: Path) -> None:
-    """Puts it into the run's folder, in every form."""
+def store(report: DataReport, work: Path, put: Callable[[str, Path], None]) -> None:
+    """Has it put into the run's folder, in every form; `put` is given the key and the file."""
     for name, text in (
         ("report.html", render(report)),
         ("report.json", as_json(report)),
@@ -106,6 +97,6 @@ def store(report: DataReport, record: RunRecord, work: Path) -> None:
     ):
         path = work / name
         path.write_text(text, encoding="utf-8")
-        record.put_file(f"{FOLDER}/{name}", path)
+        put(f"{FOLDER}/{name}", path)
     for one in report.suggestions:
         log.info("suggestion", code=one.code, action=one.action.value, what=one.title)

@@ -7,16 +7,13 @@ from pathlib import Path
 import torch
 
 from store.digests import sha256_of
-from trainer.captioning import load_captioner
+from trainer.captioning import load_captioner, shown_pixels
 from trainer.data.findings import Findings, shown
 from trainer.data.images import Decoder, UnreadablePicture
 from trainer.data.listing import DataFile, list_files, stem
 from trainer.data.rules import PictureRules
 from trainer.errors import UserError
 from trainer.tools.printing import say
-
-_LONGEST_SIDE = 1024
-"""Pixels that are shown to the model; all of them make pictures smaller still."""
 
 
 def caption_dataset(folder: Path, model: Path, prompt: str, threshold: float, device: str) -> None:
@@ -33,10 +30,7 @@ def caption_dataset(folder: Path, model: Path, prompt: str, threshold: float, de
     with Decoder() as decoder:
         for path in bare:
             try:
-                found = decoder.probe(path)
-                scale = min(1.0, _LONGEST_SIDE / max(found.width, found.height))
-                size = max(1, round(found.width * scale)), max(1, round(found.height * scale))
-                pixels = decoder.pixels(path, size, (0, 0, *size))
+                pixels = shown_pixels(decoder, path)
             except UnreadablePicture as problem:
                 problems.append(f"Picture {shown(str(path.relative_to(folder)))} {problem.reason}.")
                 continue

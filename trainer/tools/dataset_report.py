@@ -17,7 +17,7 @@ from trainer.data.dataset import DataFile, Example, Reading, read_dataset
 from trainer.data.images import Decoder
 from trainer.data.rules import CaptionRules, PictureRules, SubsetRules
 from trainer.data_report.as_json import as_json
-from trainer.data_report.budget import MOST_PICTURES, Sample, evenly
+from trainer.data_report.budget import unlimited
 from trainer.data_report.document import render
 from trainer.data_report.looking import look_at
 from trainer.data_report.report import Captions, DataReport, data_report
@@ -25,8 +25,6 @@ from trainer.data_report.table import as_table
 from trainer.errors import UserError
 from trainer.tools.printing import printable
 
-_UNLIMITED = 10**9
-"""Passes through the UNet: here it was asked for."""
 _REPEATS = re.compile(r"([0-9]+)_")
 
 
@@ -132,19 +130,12 @@ def _judged(
         progress=_silent,
     )
     texts = [_text(example, subsets[example.subset]) for example in reading.examples]
-    return reporting.made(name, reading.examples, texts, words, posteriors, _sample(len(reading.examples)))
+    return reporting.made(name, reading.examples, texts, words, posteriors, unlimited(len(reading.examples)))
 
 
 def _text(example: Example, subset: SubsetRules) -> str:
     """The caption with the tag in front, as it is trained where nothing else is asked for."""
     return ", ".join(part for part in (subset.activation_tag, example.caption) if part)
-
-
-def _sample(pictures: int) -> Sample:
-    if pictures <= MOST_PICTURES:
-        return Sample(tuple(range(pictures)), "", _UNLIMITED)
-    why = f"The base model was asked about {MOST_PICTURES} of {pictures} pictures; more would say little more."
-    return Sample(evenly(pictures, MOST_PICTURES), why, _UNLIMITED)
 
 
 def _quiet(_: int, __: int) -> None:

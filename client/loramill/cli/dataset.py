@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loramill.cli.common import Output, OutputOption, ServerOption, connect, say
+from loramill.cli.following import followed_to_success
 from loramill.cli.output import age_of, clock, print_many, print_one, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from loramill import v1
+    from loramill.client import Client
     from loramill.inputs.result import Layout
     from loramill.upload import UploadProgress
 
@@ -189,12 +191,25 @@ def report(
         Path | None,
         typer.Option("--out", help="The file to write it to. Default: standard output, of html DATASET.html."),
     ] = None,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="BASE", help="Have a report made now, by asking this base model.")
+    ] = None,
+    tag: Annotated[str, typer.Option("--tag", help="The activation tag that captions will begin with.")] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the job, such as dataset.resolution=768."),
+    ] = None,
     server: ServerOption = None,
 ) -> None:
-    """Show what the newest job on a dataset found in it before it trained, and what it suggests to change."""
+    """Show what there is to say of a dataset, and what to change. With --base a job finds it out; without, the newest job has."""
     from loramill import v1
 
+    if base is None and (tag or changes):
+        raise typer.BadParameter("they tell how the report is made; name the base model too, with --base.")
     with connect(context, server) as client:
+        if base is not None:
+            made = client.create_dataset_report(_spec_of_report(name, base, tag, changes or []))
+            followed_to_success(context, client, made.name, server=server)
         number = v1.DatasetReportFormat.Value(f"DATASET_REPORT_FORMAT_{form.name}")
         found, content = client.dataset_report(name, number)
     say(f"Made by {found.training_job.rpartition('/')[2]}, launch {found.launch}, {clock(found.create_time)}.")
@@ -205,6 +220,106 @@ def report(
         return
     out.write_bytes(content)
     say(f"Saved {out}.")
+
+
+@app.command()
+def caption(
+    context: typer.Context,
+    name: NameArgument,
+    captioner: Annotated[
+        str, typer.Option("--with", metavar="MODEL", help="A captioner that the operator imported, of `base list`.")
+    ],
+    prompt: Annotated[str, typer.Option("--prompt", help="What a writer begins with, or its task.")] = "",
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="How sure a tagger must be, 0 to 1. Default: 0.35.")
+    ] = None,
+    compute_class: Annotated[str, typer.Option("--class", help="Where it runs. Default: the cheapest class.")] = "",
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to save captions.jsonl and captions.html in. Default: here.")
+    ] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist with another content.")] = False,
+    server: ServerOption = None,
+) -> None:
+    """Have the pictures captioned that lack a caption, and save the captions to look through."""
+    from loramill import v1
+
+    with connect(context, server) as client:
+        how = v1.CaptioningSpec(prompt=prompt, threshold=threshold)
+        made = client.caption_dataset(name, captioner, how, compute_class=compute_class)
+        job = followed_to_success(context, client, made.name, server=server)
+        say(job.state_message)
+        for file in job.results:
+            say(f"Saved {client.save_result(job.name, file.path, out, overwrite=force)}.")
+        say("Look through them, and change what is wrong in captions.jsonl; then make a dataset of them with:")
+        typer.echo(f"loramill dataset captioned {job.name.rpartition('/')[2]} --captions {out / 'captions.jsonl'}")
+
+
+@app.command()
+def captioned(
+    context: typer.Context,
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="The job of `dataset caption`: its id, or trainingJobs/ID.")
+    ],
+    captions: Annotated[
+        Path | None,
+        typer.Option(
+            "--captions",
+            help="Its captions.jsonl as you have changed it; without its line a picture gets none. Default: as it is.",
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="A title for people. Default: the captioned dataset's.")] = "",
+    output: OutputOption = Output.TABLE,
+    server: ServerOption = None,
+) -> None:
+    """Make a dataset of the one that a job captioned, with its captions; the captioned one stays as it is."""
+    edited = _read_captions(captions) if captions is not None else None
+    with connect(context, server) as client:
+        changed = _changed(client, job, edited) if edited is not None else None
+        print_one(client.create_captioned_dataset(job, name, captions=changed), output, _details)
+
+
+def _changed(client: Client, job: str, edited: Mapping[str, str]) -> dict[str, str]:
+    """What differs from the job's own captions; of many thousands nothing else need be sent."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        written = _read_captions(client.save_result(job, "captions/captions.jsonl", Path(folder)))
+    left_out = dict.fromkeys(set(written) - set(edited), "")
+    return {path: text for path, text in {**left_out, **edited}.items() if written.get(path) != text}
+
+
+def _read_captions(path: Path) -> dict[str, str]:
+    """By the path of the picture. What is no such file is FileError, with the first line that is wrong."""
+    import json
+
+    from loramill.errors import FileError
+
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} cannot be read ({error}); give the captions.jsonl of the job.") from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            picture, text = row["path"], row["caption"]
+        except (ValueError, TypeError, KeyError):
+            picture = text = None
+        if not isinstance(picture, str) or not isinstance(text, str):
+            raise FileError(f'{path}, line {number}: expected {{"path": "…", "caption": "…"}}; write it so.')
+        found[picture] = text
+    return found
+
+
+def _spec_of_report(name: str, base: str, tag: str, changes: list[str]) -> v1.TrainingSpec:
+    from loramill.spec import read_spec
+
+    spec = read_spec("", [f"base_model={base}", f"dataset={name}", *changes], source="The report")
+    if tag:
+        spec.concept.activation_tag = tag
+    return spec
 
 
 @app.command("list")

@@ -151,8 +151,7 @@ class CreateDatasetReportRequest(_message.Message):
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """Which dataset, how it is read, and the base model that is asked about it: `base_model`, `dataset`, `concept` and `concepts`, and
-        where it runs. It is held to the same rules as a job to train, but the concept may be left open; what concerns training alone
-        has no effect. Required.
+        where it runs. It is held to the same rules as a job to train; what concerns training alone has no effect. Required.
         """
 
     def __init__(

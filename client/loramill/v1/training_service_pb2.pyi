@@ -70,7 +70,7 @@ class AnalyzeConceptRequest(_message.Message):
     @_builtins.property
     def spec(self) -> _training_pb2.TrainingSpec:
         """The job that shall be trained: base model, dataset and concept of it are measured, in its resolution and with its captions.
-        It is held to the same rules, but that `concept.kind` AUTO needs neither activation tag nor class words. Required.
+        It is held to the same rules. Required.
         """
 
     def __init__(

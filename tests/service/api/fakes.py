@@ -6,7 +6,7 @@ import hashlib
 import threading
 
 from loramill import v1
-from service.executors import ABSENT, Execution, ExecutionState
+from service.executors import ABSENT, Execution, ExecutionState, KnownLaunch
 from service.keys import TenantKeys, job_of_name
 from service.times import to_timestamp, utc_now
 from store.object_store import ObjectStore
@@ -31,6 +31,9 @@ class FakeExecutor:
 
     def observe(self, tenant: str, job: str, number: int) -> Execution:
         return self.executions.get((tenant, job, number), ABSENT)
+
+    def known(self) -> list[KnownLaunch]:
+        return [KnownLaunch(*launch, utc_now()) for launch in self.executions]
 
     def stop(self, tenant: str, job: str, number: int) -> None:
         self.exit(tenant, job, number, v1.EXIT_CODE_CANCELLED)
@@ -97,10 +100,19 @@ class FakeTrainer:
         return name
 
     def end(
-        self, code: v1.ExitCode.ValueType = v1.EXIT_CODE_SUCCESS, message: str = "done", *, gone: bool = True
+        self,
+        code: v1.ExitCode.ValueType = v1.EXIT_CODE_SUCCESS,
+        message: str = "done",
+        *,
+        gone: bool = True,
+        results: dict[str, bytes] | None = None,
     ) -> None:
-        """`gone` is whether the process has ended too."""
-        end = v1.End(exit_code=code, message=message, create_time=to_timestamp(utc_now()), step=10)
+        """`gone` is whether the process has ended too; `results` are contents by path, which are stored before."""
+        files = []
+        for path, content in (results or {}).items():
+            self._store.put_new(self.keys.root + path, content)
+            files.append(v1.ResultFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)))
+        end = v1.End(exit_code=code, message=message, create_time=to_timestamp(utc_now()), step=10, results=files)
         put_record(self._store, self.keys.end, end)
         if gone:
             self._executor.exit(self.tenant, self.job, self.launch, code)

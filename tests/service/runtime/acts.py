@@ -20,6 +20,7 @@ class Acts:
 
     def __init__(self, store: ObjectStore, run: str, job: str) -> None:
         self.store, self.run, self.job = store, run, job
+        self._results: list[v1.ResultFile] = []
 
     def claim(self) -> bool:
         return put_record(self.store, f"{self.run}claim.json", v1.Claim(token=self.run, create_time=_now()))
@@ -42,9 +43,16 @@ class Acts:
         )
         put_record(self.store, f"{folder}/manifest.json", v1.AdapterManifest(adapter=adapter))
 
+    def result(self, *, content: bytes = CONTENT) -> None:
+        """A file that the run's last word commits, as CONTENT whatever it holds."""
+        path = "data-report/report.txt"
+        self.store.put_new(f"{self.run}{path}", content)
+        sha256 = hashlib.sha256(CONTENT).hexdigest()
+        self._results.append(v1.ResultFile(path=path, size_bytes=len(CONTENT), sha256=sha256))
+
     def end(self, code: int = 0, message: str = "Done.") -> int:
         exit_code = v1.ExitCode.Name(code) if code in v1.ExitCode.values() else code
-        end = v1.End(exit_code=exit_code, message=message, create_time=_now())  # type: ignore[arg-type]
+        end = v1.End(exit_code=exit_code, message=message, create_time=_now(), results=self._results)  # type: ignore[arg-type]
         put_record(self.store, f"{self.run}end.json", end)
         return code
 
@@ -65,6 +73,10 @@ class Acts:
                     self.adapter(content=CONTENT[::-1])
                 case "missing":
                     self.adapter(missing=True)
+                case "result":
+                    self.result()
+                case "spoilt":
+                    self.result(content=CONTENT[::-1])
                 case "end":
                     return self.end(int(argument or 0))
                 case "exit":

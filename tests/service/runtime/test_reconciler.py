@@ -54,6 +54,15 @@ SUCCEEDED, FAILED, CANCELLED = (
         ({1: ["claim", "missing", "end 0"]}, FAILED, v1.STATE_REASON_INTERNAL, 3),
         ({1: ["claim", "partial", "end 0"]}, FAILED, v1.STATE_REASON_INTERNAL, 3),
         ({1: ["claim", "adapter 000005", "end 0"]}, FAILED, v1.STATE_REASON_INTERNAL, 3),
+        # Of a job that does not train, whole results are.
+        ({1: ["claim", "result", "end 0"]}, SUCCEEDED, v1.STATE_REASON_COMPLETED, 1),
+        (
+            {1: ["claim", "result", "exit 137"], 2: ["claim", "result", "end 0"]},
+            SUCCEEDED,
+            v1.STATE_REASON_COMPLETED,
+            2,
+        ),
+        ({1: ["claim", "spoilt", "end 0"]}, FAILED, v1.STATE_REASON_INTERNAL, 3),
         # A later run can mend what an earlier one left.
         ({1: ["claim", "exit 137"], 2: SUCCESS[1]}, SUCCEEDED, v1.STATE_REASON_COMPLETED, 2),
         ({1: ["claim", "corrupt", "end 0"], 2: SUCCESS[1]}, SUCCEEDED, v1.STATE_REASON_COMPLETED, 2),
@@ -120,6 +129,15 @@ async def test_damage_is_named_and_a_damaged_adapter_is_not_listed() -> None:
         await until(has_left(store))
     assert "adapter.safetensors has another SHA-256 than was committed" in outcome_of(store).message
     assert listed(store, KEYS.adapters_prefix) == [f"{JOB}-000005"]
+
+
+async def test_what_a_job_has_made_and_its_damage_are_told() -> None:
+    store = MemoryStore()
+    submit(store)
+    executor = PretendedExecutor(store, {1: ["claim", "spoilt", "end 64"]})
+    async with running(Reconciler(store, executor, QUICK)):
+        await until(has_left(store))
+    assert "data-report/report.txt has another SHA-256 than was committed" in outcome_of(store).message
 
 
 async def test_of_two_commits_of_an_adapter_the_later_whole_one_is_listed() -> None:

@@ -6,63 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import (
-    BertTokenizer,
-    BlipConfig,
-    BlipForConditionalGeneration,
-    BlipImageProcessorPil,
-    BlipProcessor,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessorPil,
-)
 
+from service.captioners import FORMS
 from tests.trainer.data import corpus
+from tests.trainer.tiny_captioners import make_blip, make_tagger
+from trainer import captioning
 from trainer.tools.app import run_tool
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "a", "red", "cat", "dog", "on", "mat", "##s"]
 
 
 @pytest.fixture(scope="module")
 def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BLIP of random weights, as real to transformers as the large ones."""
-    folder = tmp_path_factory.mktemp("blip")
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    torch.manual_seed(0)
-    text = {"vocab_size": len(WORDS), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    text |= {"num_attention_heads": 2, "encoder_hidden_size": 16, "bos_token_id": 5, "eos_token_id": 3}
-    text |= {"pad_token_id": 0, "sep_token_id": 3, "max_position_embeddings": 96}
-    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    vision |= {"image_size": 32, "patch_size": 16}
-    BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
-    images = BlipImageProcessorPil(size={"height": 32, "width": 32})
-    BlipProcessor(images, BertTokenizer(str(folder / "vocab.txt"), bos_token="[DEC]")).save_pretrained(folder)
-    return folder
+    return make_blip(tmp_path_factory.mktemp("blip"))
 
 
 @pytest.fixture(scope="module")
 def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tagger")
-    torch.manual_seed(0)
-    names = {0: "long_hair", 1: "outdoors", 2: "cat"}
-    model = ViTForImageClassification(
-        ViTConfig(
-            hidden_size=16,
-            intermediate_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            image_size=32,
-            patch_size=16,
-            id2label=names,
-            label2id={name: place for place, name in names.items()},
-        )
-    )
-    torch.nn.init.zeros_(model.classifier.weight)
-    model.classifier.bias.data = torch.tensor([1.0, -3.0, 2.0])
-    model.save_pretrained(folder)
-    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return folder
+    return make_tagger(tmp_path_factory.mktemp("tagger"))
 
 
 @pytest.fixture
@@ -141,3 +100,7 @@ def test_models_that_cannot_be_used_are_named(
     assert run_tool(["caption-dataset", str(pictures), "--model", str(model)]) == 64
     assert said in capsys.readouterr().err
     assert set(captions(pictures)) == {"3.txt"}
+
+
+def test_the_kinds_that_are_loaded_are_those_that_are_imported() -> None:
+    assert FORMS == {"tags": (captioning.TAGGER,), "sentences": captioning.WRITERS}
