@@ -39,6 +39,8 @@ _FROM_OUTSIDE: dict[v1.StateReason.ValueType, Retry] = {
     v1.STATE_REASON_NODE_LOST: Retry.FREE,
     # Most pods are driven out for what they use themselves, and would be again.
     v1.STATE_REASON_EVICTED: Retry.COUNTED,
+    v1.STATE_REASON_NO_CAPACITY: Retry.FREE,
+    v1.STATE_REASON_GIVEN_UP: Retry.FREE,
     v1.STATE_REASON_OUT_OF_MEMORY: Retry.NEVER,
     v1.STATE_REASON_DEADLINE_EXCEEDED: Retry.NEVER,
 }
@@ -70,7 +72,7 @@ _BUG = _Kind(v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer failed on an 
 
 _KINDS: dict[int, _Kind] = {
     v1.EXIT_CODE_SUCCESS: _Kind(
-        v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer reported success, but there is no whole final adapter."
+        v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer reported success, but what it should have made is not whole."
     ),
     v1.EXIT_CODE_BUG: _BUG,
     v1.EXIT_CODE_USER_ERROR: _Kind(
@@ -104,6 +106,11 @@ _KINDS: dict[int, _Kind] = {
     ),
     v1.EXIT_CODE_SUPERSEDED: _Kind(
         v1.STATE_REASON_CRASHED, Retry.COUNTED, "Another process held this launch and gave no further sign of life."
+    ),
+    v1.EXIT_CODE_OUTDATED: _Kind(
+        v1.STATE_REASON_OUTDATED_TRAINER,
+        Retry.NEVER,
+        "The trainer is of an older version than the job needs; have the operator upgrade the trainers' image.",
     ),
     v1.EXIT_CODE_CANCELLED: _Kind(
         v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer stopped for a cancellation that nobody had asked for."

@@ -9,6 +9,11 @@ from loramill import v1
 from service.compute_classes import LOCAL, ComputeClass, ComputeClasses
 from service.errors import Violation
 
+_SHORTEST_WAIT, _LONGEST_WAIT = 60, 30 * 24 * 60 * 60
+"""Seconds for a machine, before the job goes to another class."""
+
+_MOST_FALLBACKS = 16
+
 
 @dataclass(frozen=True)
 class NoFit:
@@ -36,10 +41,20 @@ def class_for(spec: v1.TrainingSpec, classes: ComputeClasses) -> ComputeClass | 
     return chosen if isinstance(chosen, ComputeClass) else None
 
 
+def fallbacks_for(spec: v1.TrainingSpec, classes: ComputeClasses) -> list[ComputeClass]:
+    """Where a valid spec may go besides its class, in order; nowhere where it does not ask for it."""
+    if not spec.HasField("compute_fallback"):
+        return []
+    named = [classes.find(name) for name in spec.compute_fallback.compute_classes]
+    return [offered for offered in named if offered is not None] or _others(spec, classes)
+
+
 def violations_of_compute(spec: v1.TrainingSpec, classes: ComputeClasses, path: str) -> Iterator[Violation]:
-    """What is wrong with `compute_class` and `compute_needs` of the spec."""
-    yield from _of_class(spec.compute_class, classes, f"{path}.compute_class")
-    yield from _of_needs(spec, classes, f"{path}.compute_needs")
+    """What is wrong with `compute_class` and `compute_needs` of the spec; `path` is empty where the request itself has them."""
+    below = f"{path}." if path else ""
+    yield from _of_class(spec.compute_class, classes, f"{below}compute_class")
+    yield from _of_needs(spec, classes, f"{below}compute_needs")
+    yield from _of_fallback(spec, classes, f"{below}compute_fallback")
 
 
 def plan_of(chosen: ComputeClass, currency: str) -> v1.ComputePlan:
@@ -101,6 +116,53 @@ def _of_needs(spec: v1.TrainingSpec, classes: ComputeClasses, field: str) -> Ite
             "leave one of the two out, or name another class."
         )
         yield Violation(field, text, "CONFLICT")
+
+
+def _of_fallback(spec: v1.TrainingSpec, classes: ComputeClasses, field: str) -> Iterator[Violation]:
+    if not spec.HasField("compute_fallback"):
+        return
+    if not classes.classes:
+        text = f"{field} is set, but this service trains on its own machine alone; leave it out."
+        yield Violation(field, text, "NOT_SUPPORTED")
+        return
+    fallback = spec.compute_fallback
+    seconds = fallback.after.seconds + fallback.after.nanos / 1e9
+    if fallback.HasField("after") and not _SHORTEST_WAIT <= seconds <= _LONGEST_WAIT:
+        text = f"{field}.after is {seconds:g} seconds, but must be 1 minute to 30 days; change it."
+        yield Violation(f"{field}.after", text)
+    if fallback.compute_classes:
+        yield from _of_fallback_classes(spec, classes, f"{field}.compute_classes")
+    elif not spec.compute_needs.ListFields():
+        text = (
+            f"{field}.compute_classes are required without compute_needs; name the classes, or say what the job needs."
+        )
+        yield Violation(f"{field}.compute_classes", text, "REQUIRED")
+    elif class_for(spec, classes) is not None and not _others(spec, classes):
+        text = (
+            f"{field} has nowhere to go: no other class has what compute_needs asks for; ask for less, or leave it out."
+        )
+        yield Violation(field, text, "NO_CLASS_FITS")
+
+
+def _of_fallback_classes(spec: v1.TrainingSpec, classes: ComputeClasses, field: str) -> Iterator[Violation]:
+    chosen, names = class_for(spec, classes), list(spec.compute_fallback.compute_classes)
+    for place, name in enumerate(names[:_MOST_FALLBACKS]):
+        entry, offered = f"{field}[{place}]", classes.find(name)
+        if offered is None:
+            yield from _of_class(name or "''", classes, entry)
+        elif name in names[:place] or (chosen is not None and name == chosen.name):
+            text = f"{entry} is {name}, which the job has been on by then; name each class once, and not the job's own."
+            yield Violation(entry, text, "CONFLICT")
+        elif lacks := list(_lacks(offered, spec.compute_needs)):
+            text = f"{entry} contradicts compute_needs: {name} {' and '.join(lacks)}; leave it out, or ask for less."
+            yield Violation(entry, text, "CONFLICT")
+
+
+def _others(spec: v1.TrainingSpec, classes: ComputeClasses) -> list[ComputeClass]:
+    """All that have what is needed but the job's own, cheapest first, as many as a spec may name."""
+    chosen = class_for(spec, classes)
+    fitting = (offered for offered in classes.cheapest_first if not any(_lacks(offered, spec.compute_needs)))
+    return [offered for offered in fitting if offered != chosen][:_MOST_FALLBACKS]
 
 
 def _lacks(offered: ComputeClass, needs: v1.ComputeNeeds) -> Iterator[str]:

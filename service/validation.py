@@ -15,8 +15,9 @@ from service.adapter_validation import violations_of_adapter
 from service.bounds import violations_of_bounds
 from service.compute_choice import violations_of_compute
 from service.compute_classes import LOCAL_MODE, ComputeClasses
-from service.dataset_validation import violations_of_dataset
+from service.dataset_validation import name_of, violations_of_dataset
 from service.errors import Violation
+from service.families import CAPTIONER
 from service.family_validation import violations_of_family
 from service.fitting_validation import violations_of_fitting
 from service.preset_table import FAMILIES
@@ -35,12 +36,9 @@ def violations(
     initial: v1.Adapter | None = None,
     classes: ComputeClasses = LOCAL_MODE,
     path: str = "spec",
-    *,
-    concept_is_open: bool = False,
 ) -> list[Violation]:
     """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
-    None where there is no such thing; `classes` are those that it may run on. Where nothing is trained the concept may be left
-    open."""
+    None where there is no such thing; `classes` are those that it may run on."""
     preset = presets.adapter_preset_for(base, spec, initial)
     return [
         *_of_base(spec, base, path),
@@ -48,11 +46,11 @@ def violations(
         *violations_of_bounds(spec, path),
         *_of_bucket_step(spec, base, path),
         *violations_of_dataset(spec, path),
-        *_of_concept(spec.concept, f"{path}.concept", is_open=concept_is_open),
+        *_of_concept(spec.concept, f"{path}.concept", has_others=bool(spec.concepts)),
         *(
             violation
             for index, concept in enumerate(spec.concepts[:32])
-            for violation in _of_concept(concept, f"{path}.concepts[{index}]", is_open=concept_is_open)
+            for violation in _of_concept(concept, f"{path}.concepts[{index}]", has_others=True)
         ),
         *violations_of_text(spec, base, path),
         *violations_of_adapter(spec.adapter, preset, initial, f"{path}.adapter"),
@@ -85,6 +83,9 @@ def _of_base(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) -> Ite
     elif base is None:
         text = f"{field} is {name!r}, which does not exist; list the base models, or have an operator import it."
         yield Violation(field, text, "RESOURCE_NOT_FOUND")
+    elif base.family == CAPTIONER:
+        text = f"{field} is {name!r}, a model that captions pictures and cannot be trained on; choose a base model."
+        yield Violation(field, text, "UNSUITABLE_BASE")
     elif base.family not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         text = f"{field} is {name!r} of family {base.family!r}, which is not yet supported; choose a base of {known}."
@@ -115,14 +116,14 @@ def _of_bucket_step(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str)
         yield Violation(field, text)
 
 
-def _of_concept(concept: v1.ConceptSpec, path: str, *, is_open: bool) -> Iterator[Violation]:
+def _of_concept(concept: v1.ConceptSpec, path: str, *, has_others: bool) -> Iterator[Violation]:
     kind = presets.concept_kind(concept)
-    if kind == v1.CONCEPT_KIND_AUTO and not is_open:
+    if kind == v1.CONCEPT_KIND_AUTO and not name_of(concept) and has_others:
         text = (
-            f"{path}.kind is AUTO without activation_tag and class_words; measuring the kind is not yet supported: "
-            "give a tag for a new concept, or class words for one that the base knows."
+            f"{path} has neither activation_tag nor class_words, by which subsets name their concept where a job has several; "
+            "give it one of them."
         )
-        yield Violation(f"{path}.kind", text, "NOT_SUPPORTED")
+        yield Violation(f"{path}.activation_tag", text, "REQUIRED")
     if kind == v1.CONCEPT_KIND_NEW and not concept.activation_tag:
         text = f"{path}.activation_tag is required for kind NEW; choose a word that calls the concept."
         yield Violation(f"{path}.activation_tag", text, "REQUIRED")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -26,14 +25,13 @@ from trainer.data.dataset import Example, Reading, read_dataset
 from trainer.data.images import Decoder
 from trainer.data.order import Order
 from trainer.data.views import View
-from trainer.data_report.budget import sample
+from trainer.data_report.budget import Sample, sample
 from trainer.data_report.job import Reporting
 from trainer.data_report.job import store as store_report
 from trainer.data_report.report import DataReport
 from trainer.embeddings import Words
 from trainer.errors import UserError
 from trainer.families.base import Base
-from trainer.families.text import most_tokens
 from trainer.fingerprint import numeric_fingerprint
 from trainer.formats.matching import matched
 from trainer.formats.reading import read_adapter
@@ -60,6 +58,18 @@ from trainer.text.findings import text_warnings
 from trainer.validation import HeldOut, Validation, default_distance, held_out_ids
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The dataset as the UNet takes it."""
+
+    posteriors: Mapping[View, Posterior]
+    words: Words
+    captions: set[str]
+    """Every variant of the examples' captions."""
+    known: set[str]
+    """Captions of what is to stay as the base knows it."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +118,13 @@ class Preparation:
         self.reporter.phase(v1.PHASE_LOADING_MODEL, f"loading {name} from {folder.source}")
         return folder
 
-    def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
-        """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.
+    def encoded(self, base: Base, reading: Reading) -> Encoded:
+        """Pictures and captions as the UNet takes them, found in the cache or put there. Call it while no adapter is in the base.
 
-        `fingerprint` is the UNet's; VAE and text encoder compute in fp32 whatever the precision is.
+        VAE and text encoder compute in fp32 whatever the precision is.
         """
-        config, device = self.config, base.device
-        in_fp32 = numeric_fingerprint(device, torch.float32)
+        config = self.config
+        in_fp32 = numeric_fingerprint(base.device, torch.float32)
         manifest = read_manifest(self.record.assignment.base_model_uri + "manifest.json")
         self.reporter.phase(v1.PHASE_ENCODING, "encoding pictures and captions")
         posteriors = encode_examples(
@@ -126,15 +136,6 @@ class Preparation:
             fingerprint=in_fp32,
             mirrored=self._mirrored,
             progress=self.progress("encoding pictures"),
-            work=self.work,
-        )
-        masks = read_masks(
-            reading.examples,
-            self.decoder,
-            self.cache,
-            factor=base.factor,
-            mirrored=self._mirrored,
-            progress=self.progress("reading masks"),
             work=self.work,
         )
         words = Words(
@@ -150,6 +151,25 @@ class Preparation:
         known = set(config.prior.captions) if config.prior else set()
         prompts = {text for one in config.previews.prompts for text in (one.prompt, one.negative_prompt)}
         words.prepare(captions | prompts, known, self.progress("encoding captions"))
+        return Encoded(posteriors, words, captions, known)
+
+    def training(self, base: Base, reading: Reading, fingerprint: str) -> tuple[Training, Adapter, list[str]]:
+        """All that the loop needs, the adapter, and warnings: pictures and captions encoded, prior drawn, adapter in place.
+
+        `fingerprint` is the UNet's.
+        """
+        config, device = self.config, base.device
+        encoded = self.encoded(base, reading)
+        posteriors, words, captions = encoded.posteriors, encoded.words, encoded.captions
+        masks = read_masks(
+            reading.examples,
+            self.decoder,
+            self.cache,
+            factor=base.factor,
+            mirrored=self._mirrored,
+            progress=self.progress("reading masks"),
+            work=self.work,
+        )
         prior = self._prior(base, fingerprint)
         examples, held_out = self._parted(reading)
         order = self._order(examples)
@@ -182,10 +202,11 @@ class Preparation:
             steps=steps,
             warmup=default_warmup(steps) if warmup is None else min(warmup, steps),
         )
+        told = captions | encoded.known
         return (
             training,
             adapter,
-            text_warnings(captions | known, config.text.max_tokens, partial(most_tokens, base.text_encoders)),
+            text_warnings(told, config.text.max_tokens, words.token_counts(told)),
         )
 
     def check_tags(self, base: Base, training: Training, fingerprint: str) -> list[TagFinding]:
@@ -193,7 +214,7 @@ class Preparation:
         config = self.config
         if not config.text.tags_to_check:
             return []
-        self.reporter.phase(v1.PHASE_ENCODING, "checking the activation tag")
+        self.reporter.phase(v1.PHASE_TRAINING, "checking the activation tag")
         first = training.examples[0]
         alike = [one for one in training.examples if one.bucket == first.bucket][:2]
         pictures = Pictures(
@@ -207,7 +228,24 @@ class Preparation:
 
     def data_report(self, base: Base, training: Training, reading: Reading, fingerprint: str) -> DataReport:
         """What there is to say of the data, also stored for the service. Call it while the adapter is off."""
-        self.reporter.phase(v1.PHASE_ENCODING, "looking at the data")
+        self.reporter.phase(v1.PHASE_TRAINING, "looking at the data")
+        visits = training.steps * self.config.optimization.batch_size * self.config.optimization.gradient_accumulation
+        chosen = sample(len(reading.examples), visits)
+        report = self.report(base, training.words, training.posteriors, reading, fingerprint, chosen)
+        base.keep({"unet", *training.words.trained})
+        store_report(report, self.work, self.record.put_file)
+        return report
+
+    def report(
+        self,
+        base: Base,
+        words: Words,
+        posteriors: Mapping[View, Posterior],
+        reading: Reading,
+        fingerprint: str,
+        chosen: Sample,
+    ) -> DataReport:
+        """What there is to say of the data where the base is asked about what is `chosen`."""
         config, assignment = self.config, self.record.assignment
         reporting = Reporting(
             subsets=config.subsets,
@@ -221,18 +259,14 @@ class Preparation:
             cache=self.cache,
             progress=self.progress,
         )
-        visits = training.steps * config.optimization.batch_size * config.optimization.gradient_accumulation
-        report = reporting.made(
+        return reporting.made(
             assignment.spec.dataset.dataset,
             reading.examples,
             [caption_variant(config, example, 0) for example in reading.examples],
-            training.words,
-            training.posteriors,
-            sample(len(reading.examples), visits),
+            words,
+            posteriors,
+            chosen,
         )
-        base.keep({"unet", *training.words.trained})
-        store_report(report, self.record, self.work)
-        return report
 
     def _mirrored(self, example: Example) -> bool:
         return self.config.subsets[example.subset].flip_probability > 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -48,12 +49,15 @@ def _holder_is_dead(holder: str) -> bool:
 class RunRecord:
     """One launch's records, seen from its run."""
 
-    def __init__(self, assignment: v1.Assignment) -> None:
+    def __init__(self, assignment: v1.Assignment, lacking: Sequence[str] = ()) -> None:
+        """`lacking` is what the assignment needs and this version of the trainer does not know."""
         self.assignment = assignment
+        self.lacking = lacking
         self.run: ObjectStore = open_store(assignment.run_uri)
         self.runs: ObjectStore = open_store(assignment.runs_uri)
         self.line: ObjectStore = open_store(assignment.line_uri)
         self._control: ObjectStore = open_store(assignment.control_uri)
+        self._results: list[v1.ResultFile] = []
 
     def claim(self) -> None:
         """Makes this process the one that works for the launch; raises Superseded if another does or the launch is past.
@@ -92,6 +96,15 @@ class RunRecord:
                 self.run.delete(key)
                 self.run.put_new(key, path)
 
+    def put_result(self, key: str, path: Path) -> None:
+        """Stores a file that the job is for; the run's last word commits it."""
+        self.put_file(key, path)
+        self._results.append(v1.ResultFile(path=key, sha256=sha256_of(path), size_bytes=path.stat().st_size))
+
+    def has_adapter(self, suffix: str) -> bool:
+        """Whether some run of the job has committed this adapter."""
+        return any(info.key.endswith(f"/adapters/{suffix}/manifest.json") for info in self.runs.list())
+
     def commit_adapter(self, suffix: str, adapter: v1.Adapter, files: dict[str, Path]) -> None:
         """Stores an adapter's files, then the manifest that commits it. One that is committed already stays as it is."""
         folder = f"adapters/{suffix}/"
@@ -118,7 +131,10 @@ class RunRecord:
                 step=step,
                 trained_seconds=trained_seconds,
                 adapters=[f"{job}-{suffix}" for suffix in adapters],
+                results=self._results if exit_code == v1.EXIT_CODE_SUCCESS else (),
             ),
+            # As a number: a service that does not know the word would take it for success, which is the enum's zero.
+            {"exitCode": int(exit_code)},
         )
 
     def ended(self) -> v1.End | None:

@@ -55,14 +55,18 @@ class State:
     import_states: list[v1.BaseModelImportState.ValueType] = field(default_factory=list)
     """How an import stands at one look after another."""
     import_problems: list[v1.BaseModelImportProblem] = field(default_factory=list)
+    results: dict[str, bytes] = field(default_factory=dict)
+    """What a job of another kind than training has made, by path."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
+    previews: list[tuple[v1.TrainingPreview, bytes]] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     violations: list[tuple[str, str]] = field(default_factory=list)
     compute: v1.ComputePlan = field(default_factory=v1.ComputePlan)
     """Where accepted jobs run."""
     compute_classes: list[v1.ComputeClass] = field(default_factory=list)
     admission: v1.Admission = field(default_factory=v1.Admission)
+    stuck: list[v1.StuckJob] = field(default_factory=list)
     fail_first: dict[str, int] = field(default_factory=dict)
     """So many calls of a method fail with UNAVAILABLE before one is answered."""
     damage: bool = False
@@ -112,6 +116,21 @@ def page(things: list[Any], request: Any, size: int) -> tuple[list[Any], str]:
     return things[start : start + size], str(start + size) if more else ""
 
 
+def result_file(path: str, content: bytes) -> v1.ResultFile:
+    return v1.ResultFile(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+
+def made(state: State, request: Any, kind: v1.JobKind.ValueType) -> v1.TrainingJob:
+    """A job of another kind than training, which has done its work at once."""
+    state.requests.append(request)
+    name = f"trainingJobs/job{len(state.jobs) + 1}"
+    results = [result_file(path, content) for path, content in state.results.items()]
+    ended = v1.TRAINING_JOB_STATE_SUCCEEDED if results else v1.TRAINING_JOB_STATE_FAILED
+    message = "It is done." if results else "It cannot be done; do something else."
+    job = v1.TrainingJob(name=name, kind=kind, state=ended, state_message=message, results=results)
+    return state.jobs.setdefault(name, job)
+
+
 def store_of(state: State, context: grpc.ServicerContext) -> FakeStore:
     if state.store is None:
         fail(context, grpc.StatusCode.FAILED_PRECONDITION, "No addresses here.", "NO_DIRECT_TRANSFERS")
@@ -136,6 +155,16 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
         name = self.state.by_request.setdefault(request.request_id, f"trainingJobs/job{len(self.state.jobs) + 1}")
         job.name = name
         return self.state.jobs.setdefault(name, job)
+
+    def AnalyzeConcept(self, request, context):
+        return made(self.state, request, v1.JOB_KIND_CONCEPT_ANALYSIS)
+
+    def DownloadResult(self, request, context):
+        content = find(context, self.state.results, request.path)
+        sent = bytes([content[0] ^ 1]) + content[1:] if self.state.damage else content
+        yield v1.DownloadResultResponse(file=result_file(request.path, content))
+        yield v1.DownloadResultResponse(data=sent[:3])
+        yield v1.DownloadResultResponse(data=sent[3:])
 
     def GetTrainingJob(self, request, context):
         may_fail(self.state, "GetTrainingJob", context)
@@ -181,6 +210,16 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
         found, token = page(metrics, request, 3)
         return v1.ListTrainingMetricsResponse(metrics=found, next_page_token=token)
 
+    def GetTrainingPreviews(self, request, context):
+        self.state.requests.append(request)
+        may_fail(self.state, "GetTrainingPreviews", context)
+        for preview, content in self.state.previews:
+            later = not request.HasField("after_step") or preview.step > request.after_step
+            if later and (not request.HasField("step") or preview.step == request.step):
+                yield v1.GetTrainingPreviewsResponse(preview=preview)
+                yield v1.GetTrainingPreviewsResponse(data=content[:20])
+                yield v1.GetTrainingPreviewsResponse(data=content[20:])
+
     def StreamTrainingLogs(self, request, context):
         for line in self.state.logs:
             yield v1.StreamTrainingLogsResponse(line=line)
@@ -195,10 +234,24 @@ class Training(training_service_pb2_grpc.TrainingServiceServicer):
         self.state.admission = request.admission
         return self.state.admission
 
+    def ListStuckJobs(self, request, context):
+        found, token = page(self.state.stuck, request, 2)
+        return v1.ListStuckJobsResponse(stuck_jobs=found, next_page_token=token)
+
+    def GiveUpLaunch(self, request, context):
+        self.state.requests.append(request)
+        return find(context, self.state.jobs, request.name)
+
 
 class Datasets(dataset_service_pb2_grpc.DatasetServiceServicer):
     def __init__(self, state: State) -> None:
         self.state = state
+
+    def CreateDatasetReport(self, request, context):
+        return made(self.state, request, v1.JOB_KIND_DATASET_REPORT)
+
+    def CaptionDataset(self, request, context):
+        return made(self.state, request, v1.JOB_KIND_CAPTIONING)
 
     def CreateDataset(self, request, context):
         self.state.requests.append(request)

@@ -174,6 +174,45 @@ def test_operators_hold_jobs_back_and_let_them_begin(service: FakeService, loram
     assert service.state.admission == v1.Admission(), "a reason for nothing is forgotten"
 
 
+def test_operators_empty_classes_and_end_the_pause_after_a_restore(service: FakeService, loramill: Loramill) -> None:
+    loramill("admission", "drain", "spot", "--reason", "new driver")
+    assert [*service.state.admission.drained_compute_classes] == ["spot"]
+    assert "drained classes  spot" in loramill("admission", "show").out
+    service.state.admission.restored = service.state.admission.paused = True
+    assert "the store was restored" in loramill("admission", "close", "gpu").out
+    loramill("admission", "resume")
+    loramill("admission", "open", "spot")
+    assert service.state.admission == v1.Admission(closed_compute_classes=["gpu"], reason="new driver")
+
+
+def test_operators_see_what_is_stuck_and_give_launches_up(service: FakeService, loramill: Loramill) -> None:
+    assert "None." in loramill("operator", "stuck").err
+    service.state.stuck = [
+        v1.StuckJob(
+            tenant="art",
+            name=f"trainingJobs/{number}",
+            state=v1.TRAINING_JOB_STATE_LAUNCHING,
+            state_reason=v1.STATE_REASON_IMAGE_PULL,
+            state_message="The image cannot be had.",
+            remedy="Push the image.",
+            launch=2,
+            compute_class="gpu",
+        )
+        for number in range(3)
+    ]
+    head, *rows = loramill("operator", "stuck").out.splitlines()
+    assert head.split() == ["JOB", "TENANT", "LAUNCH", "CLASS", "STATE", "SINCE", "WHY", "WHAT", "HELPS"]
+    assert len(rows) == 3, "all pages"
+    for cell in ("art", "2", "gpu", "LAUNCHING IMAGE_PULL", "The image cannot be had.", "Push the image."):
+        assert cell in rows[0]
+    assert json.loads(loramill("operator", "stuck", "-o", "json").out)[0]["remedy"] == "Push the image."
+    service.state.jobs["trainingJobs/0"] = v1.TrainingJob(name="trainingJobs/0", state_message="Launch 3 follows.")
+    told = loramill("operator", "give-up", "art", "0", "--launch", "2", "--reason", "the node is lost")
+    assert "Launch 2 of trainingJobs/0 is given up. Launch 3 follows." in told.err
+    asked = v1.GiveUpLaunchRequest(tenant="art", name="trainingJobs/0", launch=2, reason="the node is lost")
+    assert service.state.requests[-1] == asked
+
+
 def test_all_problems_of_a_spec_at_once(service: FakeService, loramill: Loramill, spec_file: Path) -> None:
     spec_file.write_text("base_model: shapes\nadaptor: {}\nadapter: {rank: x}\n")
     result = loramill("job", "submit", str(spec_file))
@@ -231,7 +270,7 @@ def test_lists_and_states(service: FakeService, loramill: Loramill) -> None:
     for number in range(5):
         service.add_job(RUNNING if number else FAILED, f"job{number}")
     table = loramill("job", "list")
-    assert table.out.splitlines()[0].split() == ["ID", "STATE", "STEP", "LOSS", "BASE", "AGE", "TITLE"]
+    assert table.out.splitlines()[0].split() == ["ID", "KIND", "STATE", "STEP", "LOSS", "BASE", "AGE", "TITLE"]
     assert len(table.out.splitlines()) == 6
     assert loramill("job", "list", "--limit", "3", "-o", "name").out.split() == [
         f"trainingJobs/job{n}" for n in range(3)

@@ -97,6 +97,8 @@ class Place:
         family: str = "sd15",
         created: datetime = CREATED,
         initial: Path | None = None,
+        kind: v1.JobKind.ValueType = v1.JOB_KIND_TRAINING,
+        captioning: v1.CaptioningSpec | None = None,
     ) -> str:
         """Launch 1 of a job, ready to be run: its URI. `change` is what the job wants else than SMALL_SPEC.
 
@@ -117,6 +119,8 @@ class Place:
             run_uri=f"{self.root}{name}/runs/1/",
             line_uri=f"{self.root}{name}/line/",
             cache_uri=f"{self.root}{caches}/",
+            kind=kind,
+            captioning=captioning,
         )
         assignment.job_create_time.FromDatetime(created)
         if initial is not None:
