@@ -24,6 +24,8 @@
 _shared/bases/<base>/…                           import.json  files/…  files/manifest.json  base.json; for all tenants
 _shared/bases/<base>/imports/<n>/…               request.json by the service; status.json  end.json by the import alone
 _shared/audit/<id>.json                          changes of what all tenants read
+_shared/admission/<n>.json                       AdmissionRecord: what operators hold back; the newest counts
+_shared/restores/<digest of the name>.json       RestoreRecord: admission was paused for this restore
 _shared/active/<tenant>/<job>                    index of living jobs, of all tenants so that one listing shows them;
                                                  rebuilt from the record, read by the service alone
 """
@@ -119,6 +121,20 @@ def job_of_adapter(adapter: str) -> str:
 def new_uploaded_adapter(now: datetime) -> str:
     """The id of an adapter that is uploaded now; later ones sort before earlier ones, among those of jobs too."""
     return f"{new_id(now)}-upload"
+
+
+_WRITTEN_ONCE = re.compile(
+    r"[^/]+/jobs/[^/]+/control/(?:(?:job|cancel|outcome)\.json|(?:launches|starts|ends)/\d+\.json)"
+    r"|[^/]+/jobs/[^/]+/runs/\d+/(?:(?:claim|end)\.json|adapters/[^/]+/manifest\.json)"
+    r"|[^/]+/datasets/[^/]+/(?:dataset|seal|manifest)\.json"
+    rf"|{SHARED}/bases/[^/]+/base\.json"
+)
+
+
+def is_written_once(key: str) -> bool:
+    """Whether it is the key of a record that is written create-only, and has a tombstone beside it before it is removed (base
+    models never are). Not of tombstones themselves."""
+    return _WRITTEN_ONCE.fullmatch(key) is not None
 
 
 def digest_of_path(path: str) -> str:
@@ -480,6 +496,19 @@ class BaseImportKeys:
 BASES_PREFIX = f"{SHARED}/bases/"
 ACTIVE_PREFIX = f"{SHARED}/active/"
 ADMISSION_PREFIX = f"{SHARED}/admission/"
+
+
+_DISPOSABLE = re.compile(r"[^/]+/(?:caches|uploads)/.*")
+
+
+def is_disposable(prefix: str) -> bool:
+    """Whether all keys below the prefix can be made again, or are nobody's yet."""
+    return _DISPOSABLE.fullmatch(prefix) is not None
+
+
+def restore(name: str) -> str:
+    """That admission was paused for the restore that an operator calls so."""
+    return f"{SHARED}/restores/{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
 def admission(number: int) -> str:

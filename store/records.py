@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -14,15 +16,48 @@ SCHEMA_VERSION = 1
 """The newest layout of records that this version writes and reads. It rises when older readers would misunderstand."""
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
-def put_record(store: ObjectStore, key: str, message: Message) -> bool:
-    """Writes a record that is never changed. True if it is now ours, False if another one was there; that one stays."""
+@runtime_checkable
+class Remembers(Protocol):
+    """A store that keeps what never changes, together with what was read out of it."""
+
+    def parsed(self, key: str, kind: object, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of the content; `kind` stands for it. Perhaps the same object again: nobody changes it.
+
+        Raises NotFound, and what `parse` raises.
+        """
+        ...
+
+
+def put_record(store: ObjectStore, key: str, message: Message, verbatim: Mapping[str, Any] | None = None) -> bool:
+    """Writes a record that is never changed. True if it is now ours, False if another one was there; that one stays.
+
+    `verbatim` are fields by their JSON names as they shall stand there, in the place of the message's own.
+    """
+    content = _to_json(message)
+    if verbatim:
+        content = json.dumps(json.loads(content) | verbatim, ensure_ascii=False, separators=(",", ":")).encode()
     try:
-        store.put_new(key, _to_json(message))
+        store.put_new(key, content)
     except AlreadyExists:
         return False
     return True
+
+
+def fields_as_written(store: ObjectStore, key: str) -> dict[str, Any]:
+    """A record's fields by their JSON names, with all that a newer version may have written into them; empty if there is none.
+
+    Raises RecordError for what is no record.
+    """
+    try:
+        fields = json.loads(store.get(key))
+    except NotFound:
+        return {}
+    except ValueError as error:
+        raise RecordError(f"{uri_of(store, key)} is no readable record: {error}") from error
+    return fields if isinstance(fields, dict) else {}
 
 
 def put_status_record(store: ObjectStore, key: str, message: Message) -> None:
@@ -36,17 +71,28 @@ def read_record(store: ObjectStore, key: str, message_type: type[M]) -> M | None
     Fields that this version does not know are passed over: a later one may add them without raising the schema version.
     Raises RecordError for what is no such record, or has a newer schema version.
     """
+
+    def parse(content: bytes) -> M:
+        return _parsed(content, message_type, uri_of(store, key))
+
     try:
-        content = store.get(key)
+        if isinstance(store, Remembers):
+            message = message_type()
+            message.CopyFrom(store.parsed(key, message_type, parse))  # what is remembered is nobody's to change
+            return message
+        return parse(store.get(key))
     except NotFound:
         return None
+
+
+def _parsed(content: bytes, message_type: type[M], uri: str) -> M:
+    """Raises RecordError."""
     message = message_type()
     try:
         json_format.Parse(content, message, ignore_unknown_fields=True)
     except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
-        name = message.DESCRIPTOR.name
-        raise RecordError(f"{uri_of(store, key)} is not a readable {name}: {error}") from error
-    _check_version(message, uri_of(store, key))
+        raise RecordError(f"{uri} is not a readable {message.DESCRIPTOR.name}: {error}") from error
+    _check_version(message, uri)
     return message
 
 

@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError
 
 from store.key_rules import check_key, check_prefix, is_key
 from store.local_files import replacing
-from store.object_store import LARGE, NotFound, ObjectInfo
+from store.object_store import LARGE, AlreadyExists, NotFound, ObjectInfo
 from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
 from store.s3_fetching import Fetching
-from store.s3_requests import observe_requests
+from store.s3_lifecycle import rules_that_take_away
+from store.s3_requests import Unclear, observe_requests
 from store.s3_unfinished import abort_unfinished
 from store.uris import encoded
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
+    from store.lifecycle import LifecycleRule
+    from store.s3_quick import Quick
     from store.s3_requests import RequestObserver
 
 
@@ -43,11 +46,13 @@ class S3Store:
         client: S3Client | None = None,
         part_size: int = LARGE,
         observer: RequestObserver | None = None,
+        *,
+        quick: bool = False,
     ) -> None:
         """`client` comes from `s3_client.make_client`; by default it is configured by AWS's environment variables.
 
         What is larger than `part_size` bytes is sent, and fetched, in parts of that size, several at once. `observer` hears
-        of each request.
+        of each request. `quick`: whole small objects go over obstore (`store.s3_quick`), for whoever sends many of them.
         """
         prefix = prefix.strip("/")
         if prefix:
@@ -58,6 +63,7 @@ class S3Store:
         if observer is not None:
             observe_requests(self._client, observer)
         self._part_size = part_size
+        self._quick = _quick(self._client, bucket, observer) if quick else None
 
     def __repr__(self) -> str:
         return f"S3Store({self.uri!r})"
@@ -67,10 +73,17 @@ class S3Store:
         return self._name("")
 
     def put_new(self, key: str, content: bytes | Path) -> None:
-        full_key = self._full(key)
+        full_key, unanswered = self._full(key), False
+        if self._quick is not None and isinstance(content, bytes) and self._quick.takes(full_key):
+            try:
+                if self._quick.create(full_key, content):
+                    return
+                raise AlreadyExists(f"{self._name(key)} exists already; it was not changed")
+            except Unclear as unclear:
+                unanswered = unclear.unanswered
         with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
             size = source.seek(0, io.SEEK_END)
-            creation = Creation(self._client, self._bucket, full_key, self._name(key), source)
+            creation = Creation(self._client, self._bucket, full_key, self._name(key), source, unanswered)
             with reported(self._name(key)):
                 if size > self._part_size:
                     creation.in_parts(self._part_size)
@@ -79,6 +92,10 @@ class S3Store:
 
     def put_status(self, key: str, content: bytes) -> None:
         full_key = self._full(key)
+        if self._quick is not None and self._quick.takes(full_key):
+            with contextlib.suppress(Unclear):
+                self._quick.put(full_key, content)
+                return
 
         def put() -> None:
             self._client.put_object(Bucket=self._bucket, Key=full_key, Body=content)
@@ -88,6 +105,12 @@ class S3Store:
 
     def get(self, key: str) -> bytes:
         full_key = self._full(key)
+        if self._quick is not None and self._quick.takes(full_key):
+            with contextlib.suppress(Unclear):
+                content = self._quick.get(full_key)
+                if content is None:
+                    raise NotFound(f"{self._name(key)} does not exist")
+                return content
 
         def read() -> bytes:
             with contextlib.closing(self._client.get_object(Bucket=self._bucket, Key=full_key)["Body"]) as body:
@@ -139,6 +162,16 @@ class S3Store:
         signer = make_client(endpoint_url) if endpoint_url is not None else self._client
         return S3Addresses(self._client, signer, self._bucket, self._full, self._name)
 
+    def lifecycle_rules(self) -> list[LifecycleRule]:
+        with reported(self.uri):
+            try:
+                answer = retrying(self._client.get_bucket_lifecycle_configuration, Bucket=self._bucket)
+            except ClientError as error:
+                if code_of(error) == "NoSuchLifecycleConfiguration":
+                    return []
+                raise
+        return rules_that_take_away(answer.get("Rules", []), self._prefix)
+
     def abort_unfinished(self, begun_before: datetime) -> int:
         with reported(self.uri):
             return abort_unfinished(self._client, self._bucket, self._prefix, begun_before)
@@ -181,3 +214,13 @@ class S3Store:
 
     def _name(self, key: str) -> str:
         return f"s3://{self._bucket}/" + encoded(self._prefix + key)
+
+
+def _quick(client: S3Client, bucket: str, observer: RequestObserver | None) -> Quick | None:
+    """None where nobody has given credentials: boto3 then says what is missing."""
+    from store.s3_quick import Quick  # here, because trainers have no use for it and do not install it
+
+    try:
+        return Quick(client, bucket, observer)
+    except ValueError:
+        return None

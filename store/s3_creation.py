@@ -46,7 +46,8 @@ class Creation:
     key: str
     uri: str
     source: BinaryIO
-    _unanswered: bool = field(default=False, init=False)
+    _unanswered: bool = False
+    """Whether an earlier attempt, by whatever way, may have been carried out."""
     _reading: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def at_once(self) -> None:

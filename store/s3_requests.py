@@ -12,6 +12,15 @@ _BEGAN = "loramill_began"
 NO_ANSWER = "none"
 
 
+class Unclear(Exception):
+    """What came of a request that `s3_quick` sent is for boto3 to find out."""
+
+    def __init__(self, *, unanswered: bool) -> None:
+        """`unanswered`: the request may have been carried out, now or later."""
+        super().__init__(unanswered)
+        self.unanswered = unanswered
+
+
 class RequestObserver(Protocol):
     """Called from many threads."""
 

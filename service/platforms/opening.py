@@ -15,7 +15,7 @@ from store.s3_requests import RequestObserver
 def opened(uri: str, observer: RequestObserver | None = None) -> ObjectStore:
     """The store, probed; `observer` hears of each of its requests. Raises Unusable."""
     try:
-        store = open_store(uri, observer)
+        store = open_store(uri, observer, quick=True)
         probe(store)
     except StoreError as error:
         raise Unusable(f"The object store cannot be used: {error}") from error

@@ -47,11 +47,20 @@ def bucket(s3_client: S3Client) -> str:
     return name
 
 
-@pytest.fixture(params=["file", "s3", "s3-below-a-prefix"])
+@pytest.fixture
+def quick_store(s3_client: S3Client, bucket: str) -> S3Store:
+    with moto_keys():
+        return S3Store(bucket, "some/prefix", s3_client, quick=True)
+
+
+@pytest.fixture(params=["file", "s3", "s3-below-a-prefix", "s3-quick"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of each kind."""
     if request.param == "file":
         return FileStore(tmp_path / "root")
+    if request.param == "s3-quick":
+        quick: S3Store = request.getfixturevalue("quick_store")
+        return quick
     client, bucket = request.getfixturevalue("s3_client"), request.getfixturevalue("bucket")
     return S3Store(bucket, "some/prefix" if request.param == "s3-below-a-prefix" else "", client)
 
