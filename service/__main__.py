@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import structlog
+import uvloop
 
 from service.composition import serving
 from service.logs import set_up_logging
 from service.platforms import Platform
 from service.platforms.local import local_platform
 from service.settings import Settings, Unusable, read_settings
+from store.tracing import TracingUnusable, start_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +63,12 @@ def main(arguments: Sequence[str]) -> int:
         set_up_logging(
             as_json=settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
         )
-        asyncio.run(run(settings))
-    except Unusable as error:
+        send_spans = start_tracing("loramill-service")
+        try:
+            uvloop.run(run(settings))
+        finally:
+            send_spans()
+    except (Unusable, TracingUnusable) as error:
         print(error, file=sys.stderr)
         return UNUSABLE_EXIT_CODE
     return 0

@@ -11,15 +11,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
 from grpc_status import rpc_status
+from opentelemetry.trace import SpanKind
 
 from service.caller import Caller, credentials_end, set_caller
 from service.errors import Internal, NotAvailable, NotIdentified, NotPermitted, status_of, translated
+from store.tracing import TRACE_PARENT, TRACER, context_of
 
 if TYPE_CHECKING:
     from service.auth.refusals import Refusals
@@ -40,6 +42,10 @@ class Call:
     call_id: str
     trace_id: str | None
     context: grpc.aio.ServicerContext[Any, Any]
+    trace_parent: str = ""
+    """The caller's span, as its metadata say it in W3C Trace Context."""
+    streams: bool = False
+    """Whether it has many answers."""
 
 
 Surrounding = Callable[[Call], AbstractAsyncContextManager[None]]
@@ -63,7 +69,7 @@ class Surround(grpc.aio.ServerInterceptor):
             return handler
         call = _calls(handler_call_details)
         if handler.response_streaming:
-            return self._streaming(handler, call)
+            return self._streaming(handler, lambda context: replace(call(context), streams=True))
         return self._unary(handler, call)
 
     async def _enter(self, stack: AsyncExitStack, call: Call) -> None:
@@ -125,8 +131,9 @@ def _calls(details: grpc.HandlerCallDetails) -> Callable[[Any], Call]:
     metadata = {key: value for key, value in details.invocation_metadata or () if isinstance(value, str)}
     asked = metadata.get(CALL_ID_METADATA, "")
     call_id = asked if _CALL_ID.fullmatch(asked) else uuid.uuid4().hex
-    trace = _TRACE_PARENT.fullmatch(metadata.get("traceparent", ""))
-    return lambda context: Call(details.method, call_id, trace.group(1) if trace else None, context)
+    trace = _TRACE_PARENT.fullmatch(metadata.get(TRACE_PARENT, ""))
+    trace_id, trace_parent = (trace.group(1), trace.group(0)) if trace else (None, "")
+    return lambda context: Call(details.method, call_id, trace_id, context, trace_parent)
 
 
 @asynccontextmanager
@@ -138,6 +145,24 @@ async def named(call: Call) -> AsyncIterator[None]:
         structlog.contextvars.bind_contextvars(trace_id=call.trace_id)
     call.context.set_trailing_metadata(((CALL_ID_METADATA, call.call_id),))
     yield
+
+
+@asynccontextmanager
+async def traced(call: Call) -> AsyncIterator[None]:
+    """A span of the caller's trace, or the first of one. Not of streams, which last as long as somebody listens."""
+    if call.streams:
+        yield
+        return
+    service, _, method = call.method.strip("/").partition("/")
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method, "loramill.call_id": call.call_id}
+    with TRACER.start_as_current_span(
+        f"{service}/{method}", context_of(call.trace_parent), SpanKind.SERVER, attributes, record_exception=False
+    ) as span:
+        try:
+            yield
+        finally:
+            code = call.context.code()
+            span.set_attribute("rpc.grpc.status_code", _code_name(code) if code is not None else "OK")
 
 
 def measured(metrics: RpcMetrics) -> Surrounding:

@@ -137,6 +137,7 @@ def _environment(compute_class: ComputeClass, pod: PodSettings) -> dict[str, str
         "AWS_ENDPOINT_URL_S3": pod.s3.endpoint_url or "",
         "AWS_DEFAULT_REGION": pod.s3.region or "",
         "AWS_CA_BUNDLE": f"{CA_FOLDER}/{CA_FILE}" if pod.s3.ca_bundle is not None else "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": pod.traces_endpoint or "",
     }
     return {name: value for name, value in values.items() if value}
 

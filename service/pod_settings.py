@@ -89,6 +89,9 @@ class PodSettings(OperatorModel):
     base_models: ClaimedBases | ImageBases | None = Field(
         None, description="read-only volume with base models, looked at before the object store"
     )
+    traces_endpoint: HttpUrl | None = Field(
+        None, description="OTLP collector (HTTP) that trainers send their spans to; none if unset"
+    )
     pending_allowance: timedelta = Field(
         timedelta(days=1),
         ge=timedelta(minutes=10),

@@ -5,6 +5,7 @@ Training only sets plain values here. A thread of its own writes them, so that a
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from loramill import v1
 from store import ObjectStore, StoreError
 from store.records import put_status_record, read_record
+from trainer.beginning import Beginning
 from trainer.logs import LogLines
 from trainer.record import now
 from trainer.report.text import duration, figure
@@ -28,6 +30,10 @@ from trainer.report.text import duration, figure
 log = structlog.get_logger()
 
 
+REPORTS_OF_A_CHUNK = 10
+"""Of so many regular reports one brings measurements and log lines too: to write an object costs as much as twelve reads."""
+SILENCE_SECONDS = 10.0
+"""So often progress is told at least, though nothing of it has changed: that the run lives."""
 PACE_SECONDS = 2.0
 """After so long a pace means something."""
 
@@ -54,8 +60,8 @@ class Pace:
 class Reporter:
     """Use as a context; leaving it writes what is left."""
 
-    def __init__(self, run: ObjectStore, lines: LogLines, seconds: float) -> None:
-        self._run, self._lines, self._seconds = run, lines, seconds
+    def __init__(self, run: ObjectStore, lines: LogLines, seconds: float, beginning: Beginning | None = None) -> None:
+        self._run, self._lines, self._seconds, self._beginning = run, lines, seconds, beginning
         # What a process of this run that was killed has told of its beginning stays true.
         self._status = read_record(run, "status.json", v1.RunStatus) or v1.RunStatus(schema_version=1)
         self._status.ClearField("progress")
@@ -66,6 +72,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._write_until_stopped, name="reporter", daemon=True)
         self._bar = _Bar() if sys.stderr.isatty() else None
         self._pace: Pace | None = None
+        self._told, self._told_at = v1.RunStatus(), float("-inf")
 
     def _next_number(self, prefix: str) -> int:
         """After what a killed process of this run has written."""
@@ -107,7 +114,10 @@ class Reporter:
                 self._status.phase_starts.add(phase=phase, time=now())
             self._progress.phase = phase
             self._progress.message = message
-        log.info(message, phase=v1.Phase.Name(phase).removeprefix("PHASE_").lower())
+        word = v1.Phase.Name(phase).removeprefix("PHASE_").lower()
+        log.info(message, phase=word)
+        if self._beginning is not None:
+            self._beginning.part(word.replace("_", " "))
         if self._bar is not None:
             self._bar.say(message)
 
@@ -126,9 +136,17 @@ class Reporter:
         with self._lock:
             self._progress.step, self._progress.steps, self._progress.trained_seconds = step, steps, trained_seconds
 
+    def previewed(self, step: int) -> None:
+        """Previews after this step are stored."""
+        with self._lock:
+            if not self._progress.HasField("preview_step") or step > self._progress.preview_step:
+                self._progress.preview_step = step
+
     def trained(self, metrics: list[v1.TrainingMetric], *, remaining: float, trained_seconds: float) -> None:
         """Steps were done and measured; `remaining` and `trained_seconds` in seconds."""
         last = metrics[-1]
+        if self._beginning is not None:
+            self._beginning.end()
         left = Duration()
         left.FromTimedelta(timedelta(seconds=round(remaining)))
         with self._lock:
@@ -153,25 +171,41 @@ class Reporter:
             self._bar.move(last.step, steps, loss, last.images_per_second)
 
     def _write_until_stopped(self) -> None:
-        while not self._stop.wait(self._seconds):
-            self.flush()
+        for number in itertools.count(1):
+            if self._stop.wait(self._seconds):
+                return
+            self._report(chunks=number % REPORTS_OF_A_CHUNK == 0)
 
     def flush(self) -> None:
         """Writes what is not written yet, now: before a checkpoint, since nobody measures the steps behind it again."""
+        self._report(chunks=True)
+
+    def _report(self, *, chunks: bool) -> None:
         try:
             with self._writing:
-                self._write()
+                self._write_status(even_if_unchanged=chunks)
+                if chunks:
+                    self._write_chunks()
         except StoreError as error:
             # Progress is worth no run: what could not be written is tried again with what comes next.
             log.warning("progress could not be written", why=str(error))
 
-    def _write(self) -> None:
+    def _write_status(self, *, even_if_unchanged: bool) -> None:
+        status = v1.RunStatus()
         with self._lock:
-            self._progress.update_time.CopyFrom(now())
-            status = v1.RunStatus()
             status.CopyFrom(self._status)
+        silent_for = time.monotonic() - self._told_at
+        if status == self._told and silent_for < SILENCE_SECONDS and not even_if_unchanged:
+            return
+        told = v1.RunStatus()
+        told.CopyFrom(status)
+        told.progress.update_time.CopyFrom(now())
+        put_status_record(self._run, "status.json", told)
+        self._told, self._told_at = status, time.monotonic()
+
+    def _write_chunks(self) -> None:
+        with self._lock:
             metrics, lines = list(self._metrics), self._lines.peek()
-        put_status_record(self._run, "status.json", status)
         if metrics:
             chunk = v1.MetricChunk(schema_version=1, metrics=metrics)
             self._put_next("metrics", ".json", MessageToJson(chunk, indent=None).encode())

@@ -17,6 +17,7 @@ _FILLED_IN = {
         "image_pull_secrets",
         "service_account_name",
         "mount_credentials",
+        "traces_endpoint",
     ),
     "Configuration": ("tls",),
 }

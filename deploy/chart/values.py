@@ -165,6 +165,12 @@ class Settings(_Part):
         description="Between leaving the Service's endpoints and GOAWAY, so that no call meets a closed door.",
     )
     stop_grace_seconds: int = Field(20, ge=1, le=600, description="How long calls under way may go on after GOAWAY.")
+    restored: str = Field(
+        "",
+        max_length=100,
+        pattern="^[A-Za-z0-9._-]*$",
+        description="Name of a restore of the store, such as its date: nothing is launched until an operator resumes the admission.",
+    )
     staging_size: Quantity = Field("20Gi", description="Disk for unfinished uploads and imports.")
 
 
@@ -275,6 +281,20 @@ class NetworkPolicy(_Part):
     )
 
 
+class Traces(_Part):
+    """Spans by OpenTelemetry, from the call that makes a job to the first step of its training; off without an endpoint."""
+
+    endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?)?$",
+        description="Collector that takes OTLP by HTTP, such as http://otel-collector.monitoring:4318.",
+    )
+    sampled: float = Field(
+        1.0, ge=0, le=1, description="Share of the calls that begin a trace, of those that are part of none."
+    )
+    to: tuple[Peer, ...] = Field((), description="Where the collector is, for the policies; empty for everywhere.")
+
+
 class ServiceMonitor(_Part):
     """Prometheus operator: the service's metrics."""
 
@@ -360,4 +380,5 @@ class Values(_Part):
     priority_class_name: str = Field("", description="PriorityClass of the service.")
     network_policy: NetworkPolicy = NetworkPolicy()
     monitoring: Monitoring = Monitoring()
+    traces: Traces = Traces()
     test: Test = Test()

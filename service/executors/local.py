@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loramill import v1
-from service.executors import ABSENT, Execution, ExecutionState, ExecutorError
+from service.executors import ABSENT, Execution, ExecutionState, ExecutorError, KnownLaunch
 from service.executors.notes import read_note, write_once
 from service.executors.processes import ProcessIdentity
 from service.executors.runner import EXIT, NOT_EXECUTABLE, RUNNER, TRAINER, exit_note
@@ -38,13 +38,14 @@ _START_LIMIT = 60.0
 _PASSED_ON = frozenset(
     ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "XDG_CACHE_HOME")
 )
-_PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "LORAMILL_TRAINER_")
+_PASSED_ON_PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "MKL_", "PYTORCH_", "LORAMILL_TRAINER_", "OTEL_")
 
 
 def trainer_environment(own: Mapping[str, str]) -> dict[str, str]:
     """What a trainer gets to see of the service's environment: what it needs to run, and no secrets."""
     passed = {name: value for name, value in own.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)}
     # Unbuffered, so that the log is whole when the trainer is killed; offline, because trainers read the store only.
+    passed.pop("OTEL_SERVICE_NAME", None)  # ours
     return {**passed, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -112,6 +113,15 @@ class LocalExecutor:
         if waited_for:
             return Execution(ExecutionState.PENDING if trainer is None else ExecutionState.RUNNING)
         return self._record_lost(folder)
+
+    def known(self) -> list[KnownLaunch]:
+        found = []
+        for runner in self._folder.glob(f"*/*/*/{RUNNER}"):
+            tenant, job, number = runner.parts[-4:-1]
+            with suppress(OSError):  # it is being forgotten
+                begun = datetime.fromtimestamp(runner.stat().st_mtime, UTC)
+                found.append(KnownLaunch(tenant, job, int(number), begun))
+        return found
 
     def stop(self, tenant: str, job: str, number: int) -> None:
         folder = self._launch_folder(tenant, job, number)

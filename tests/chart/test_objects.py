@@ -199,6 +199,24 @@ def test_trainers_reach_names_and_the_store_alone_and_are_reached_by_prometheus_
     assert {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]} in blocks
 
 
+def test_spans_go_from_service_and_trainers_to_the_collector_where_there_is_one() -> None:
+    values = values_of("air-gapped")
+    peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "tracing"}}}
+    traced = changed(values, traces={"endpoint": "http://collector.tracing:4318", "sampled": 0.1, "to": [peer]})
+    for name in ("service", "trainers"):
+        assert 4318 not in ports_of(policy(values, name)["egress"])
+        (rule,) = [rule for rule in policy(traced, name)["egress"] if ports_of([rule]) == {4318}]
+        assert rule["to"] == [peer]
+    environment = {entry["name"]: entry.get("value") for entry in container_of(traced)["env"]}
+    assert environment["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.tracing:4318"
+    assert (environment["OTEL_TRACES_SAMPLER"], environment["OTEL_TRACES_SAMPLER_ARG"]) == (
+        "parentbased_traceidratio",
+        "0.1",
+    )
+    assert not any(entry["name"].startswith("OTEL_") for entry in container_of(values)["env"])
+    assert "traces_endpoint: http://collector.tracing:4318" in str(rendered(traced))
+
+
 def test_imports_alone_go_out_to_their_hub_where_there_are_any() -> None:
     image = "registry.example.com/loramill-service@sha256:" + "0" * 64
     values = changed(values_of("air-gapped"), operator__imports={"image": image})

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from loramill import v1
@@ -28,8 +28,11 @@ def wait_until(what: str, met: Callable[[], bool], seconds: float = 180) -> None
 class RunningService:
     """`python -m service --local` on a free port and a data folder."""
 
-    def __init__(self, data: Path, import_root: Path, shapes: Path) -> None:
+    def __init__(
+        self, data: Path, import_root: Path, shapes: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._data, self._import_root, self._shapes = data, import_root, shapes
+        self._environment = dict(environment or {})
         self.client = self._start()
 
     def _start(self) -> Client:
@@ -61,7 +64,12 @@ class RunningService:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "LORAMILL_TRAINER_REPORT_SECONDS": "0.2", "OMP_NUM_THREADS": "1"},
+                env={
+                    **os.environ,
+                    "LORAMILL_TRAINER_REPORT_SECONDS": "0.2",
+                    "OMP_NUM_THREADS": "1",
+                    **self._environment,
+                },
             )
         address: list[str] = []
 

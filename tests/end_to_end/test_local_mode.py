@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import grpc
 import pytest
 import torch
 from PIL import Image
@@ -15,9 +16,12 @@ from safetensors.torch import load_file
 from loramill import v1
 from loramill.client import Client
 from loramill.errors import ClientError
+from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
+from tests.end_to_end.collector import Collector, collector
 from tests.end_to_end.running import RunningService, wait_until
 from tests.trainer.tiny_base import make_tiny_base
 
+TRACE, CALLER = "5" * 32, "7" * 16
 PHOTOGRAPHS = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
 
 
@@ -39,8 +43,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Iterator[RunningService]:
-    running = RunningService(tmp_path_factory.mktemp("loramill") / "data", models, models / "tiny256")
+def spans() -> Iterator[Collector]:
+    with collector() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, models: Path, spans: Collector) -> Iterator[RunningService]:
+    traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.address, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+    running = RunningService(tmp_path_factory.mktemp("loramill") / "data", models, models / "tiny256", traced)
     yield running
     running.stop()
 
@@ -76,7 +87,30 @@ def trained(service: RunningService, models: Path, dataset: str) -> v1.TrainingJ
     """An uninterrupted job."""
     base = service.client.import_base("tiny256", (models / "tiny256").as_uri(), license="Apache-2.0")
     assert (base.family, base.resolution) == ("sd15", 256)
-    return service.finished(service.client.create_job(spec(dataset)).name)
+    with grpc.insecure_channel(service.client.address) as channel:
+        request = v1.CreateTrainingJobRequest(spec=spec(dataset))
+        caller = (("traceparent", f"00-{TRACE}-{CALLER}-01"),)
+        job = TrainingServiceStub(channel).CreateTrainingJob(request, metadata=caller)
+    return service.finished(job.name)
+
+
+def test_one_trace_leads_from_the_call_to_the_first_step(trained: v1.TrainingJob, spans: Collector) -> None:
+    job = trained.name.rpartition("/")[2]
+    wait_until("the last spans", lambda: ("loramill-trainer", "begin run") in spans.of_trace(TRACE), 20)
+    found = spans.of_trace(TRACE)
+    call = found["loramill-service", "loramill.v1.TrainingService/CreateTrainingJob"]
+    assert call.parent_span_id.hex() == CALLER
+    for part in ("validate", "create record", "complete job", "launch"):
+        assert found["loramill-service", part].parent_span_id == call.span_id
+    begun = found["loramill-trainer", "begin run"]
+    assert begun.parent_span_id == found["loramill-service", "launch"].span_id
+    assert {(about.key, about.value.string_value) for about in begun.attributes} >= {("loramill.job", job)}
+    parts = ("claim", "start", "checking data", "loading model", "encoding", "training")
+    phases = [found["loramill-trainer", part] for part in parts]
+    assert all(phase.parent_span_id == begun.span_id for phase in phases)
+    times = [call.start_time_unix_nano, begun.start_time_unix_nano, *(phase.start_time_unix_nano for phase in phases)]
+    assert times == sorted(times)
+    assert begun.end_time_unix_nano >= phases[-1].end_time_unix_nano
 
 
 def adapter_of(client: Client, job: v1.TrainingJob) -> v1.Adapter:
@@ -94,6 +128,7 @@ def test_photographs_become_an_adapter_that_diffusers_loads(
         v1.ADAPTER_FORMAT_DIFFUSERS,
         v1.ADAPTER_FORMAT_PEFT,
         v1.ADAPTER_FORMAT_CONTACT_SHEET,
+        v1.ADAPTER_FORMAT_MODEL_CARD,
         v1.ADAPTER_FORMAT_REPORT,
     }
     for format_, file in files.items():

@@ -9,6 +9,9 @@
 {{- $_ := set $trainers "image_pull_secrets" .Values.global.imagePullSecrets -}}
 {{- $_ := set $trainers "service_account_name" (include "loramill.trainerServiceAccount" .) -}}
 {{- $_ := set $trainers "mount_credentials" (ne $file.trainer_credentials.kind "workload-identity") -}}
+{{- with .Values.traces.endpoint -}}
+{{- $_ := set $trainers "traces_endpoint" . -}}
+{{- end -}}
 {{- $s3 := $trainers.s3 | default dict -}}
 {{- if and .Values.storage.endpointUrl (not $s3.endpoint_url) -}}
 {{- $_ := set $s3 "endpoint_url" .Values.storage.endpointUrl -}}

@@ -28,12 +28,26 @@
 
 {{/* The port that storage.endpointUrl names. */}}
 {{- define "loramill.storePort" -}}
-{{- $host := (urlParse .Values.storage.endpointUrl).host -}}
+{{- include "loramill.portOf" .Values.storage.endpointUrl -}}
+{{- end -}}
+
+{{/* The port that an address names; none where that is 443. */}}
+{{- define "loramill.portOf" -}}
+{{- $host := (urlParse .).host -}}
 {{- if regexMatch ":[0-9]+$" $host -}}
 {{- regexFind "[0-9]+$" $host -}}
-{{- else if hasPrefix "http://" .Values.storage.endpointUrl -}}
+{{- else if hasPrefix "http://" . -}}
 80
 {{- end -}}
+{{- end -}}
+
+{{/* Where spans are sent. */}}
+{{- define "loramill.tracesEgress" -}}
+{{- with .Values.traces.endpoint }}
+- ports:
+    - {protocol: TCP, port: {{ include "loramill.portOf" . | default 443 }}}
+  {{- include "loramill.peers" (dict "key" "to" "peers" $.Values.traces.to) | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The node's address from which a cloud's identity is had. */}}
