@@ -1,6 +1,6 @@
 """Our step and start against the loop of diffusers' LoRA script: the same tiny base, adapter, pictures and machine, in one run.
 
-    python -m bench.step [gradients] [steps] [starts] [adapters] [--threads N] [--rounds N]
+    python -m bench.step [gradients] [steps] [starts] [adapters] [profile] [--threads N] [--rounds N]
 
 - gradients: of one step from the same weights, pictures, noise and timesteps; fails where they differ by more than 1e-5 of the
   largest.
@@ -9,6 +9,7 @@
   on a dataset that the tenant's cache has (warm) and on one that it has not (cold). Their script keeps no cache.
 - adapters: 16 adapters of 100 steps one after another on each side, a process each, ours and theirs in turn; the rate over the
   first one, the first four and all.
+- profile: where the time of our start and step goes, and bounds of what could still be won.
 
 The machine is named by the number of threads that torch has on both sides. A ratio is theirs over ours, of neighbours in time:
 the geometric mean over the rounds, with its 95 % interval by Student's t over the logarithms. What is measured is wall time, so
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # nothing here is 
 from bench.statistics import estimate
 from bench.step_starts import Materials, Timed
 
-PARTS = ("gradients", "steps", "starts", "adapters")
+PARTS = ("gradients", "steps", "starts", "adapters", "profile")
 BATCH_SIZES = (1, 4)
 BLOCK = 20
 """Steps of a side in a row."""
@@ -134,7 +135,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = options.parts or PARTS
     materials = Materials(options.threads)
-    if {"gradients", "steps"} & set(parts):
+    if {"gradients", "steps", "profile"} & set(parts):
         import torch
 
         torch.set_num_threads(options.threads)
@@ -146,6 +147,10 @@ def main() -> None:
         measured_starts(materials, options.rounds)
     if "adapters" in parts:
         measured_adapters(materials)
+    if "profile" in parts:
+        from bench.step_profile import print_profile
+
+        print_profile(materials)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from trainer.cache import Cache
 from trainer.families.base import Base, Conditioning
-from trainer.families.text import Encoded, TextEncoder, detached_copy, stacked
+from trainer.families.text import Encoded, TextEncoder, detached_copy, most_tokens, stacked
 from trainer.tensor_file import TensorFile
 
 ON_DEVICE = 256 << 20
@@ -75,6 +76,23 @@ class Words:
                 self._keep(*wanted[key], value)
                 done += 1
                 progress(done, len(wanted))
+
+    def token_counts(self, captions: Collection[str]) -> Callable[[str], int]:
+        """What counts the tokens of each of these captions, without start and end, by the encoder that makes most of it.
+
+        Counts come through the cache, so that captions that were read before need no tokenizer; not where encoders read new
+        tokens, which are a job's own.
+        """
+        encoders = self._base.text_encoders
+        if any(encoder.new_tokens is not None for encoder in encoders):
+            return partial(most_tokens, encoders)
+        ordered = sorted(set(captions))
+        key = self._cache.key("token-counts", captions=ordered, encoders=dict(self._digests))
+        value = self._cache.get(key)
+        if value is None:
+            value = {"counts": torch.tensor([most_tokens(encoders, caption) for caption in ordered], dtype=torch.int64)}
+            self._cache.put(key, value)
+        return dict(zip(ordered, value["counts"].tolist(), strict=True)).__getitem__
 
     def of(self, captions: Sequence[str]) -> Conditioning:
         """Of these captions; differentiable where a text encoder is trained."""

@@ -20,7 +20,7 @@ from lycoris.modules.lokr import LokrModule
 from torch import Tensor
 
 from trainer.adapters import dylora, lokr
-from trainer.adapters.tuner import AdaptedLayer
+from trainer.adapters.adapted_layer import AdaptedLayer
 from trainer.adapters.weights import LayerWeights
 from trainer.formats import kohya
 from trainer.tools.prove_cases import CASES, LAYERS, Case, adapted, base_layer, inputs

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from trainer.adapters import dylora
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment, put_in
 from trainer.adapters.beginning import Beginning
-from trainer.adapters.tuner import AdaptedLayer, AdapterTuner, Behaviour, Moment
 from trainer.adapters.weights import LayerWeights
 from trainer.arena import Group
 from trainer.config import AdapterConfig, TrainConfig
@@ -73,18 +73,24 @@ class Adapter:
         finally:
             self.moment.off = False
 
+    @contextmanager
+    def at(self, strength: float) -> Iterator[None]:
+        """`with adapter.at(0.5): …` shows half of its change. Only where pictures are drawn."""
+        self.moment.strength = strength
+        try:
+            yield
+        finally:
+            self.moment.strength = 1.0
+
 
 def inject(network: torch.nn.Module, beginnings: Sequence[Beginning], behaviour: Behaviour) -> list[AdaptedLayer]:
     """Puts an adapter into each layer of one network; in the order of `beginnings`."""
-    plans = [beginning.plan for beginning in beginnings]
-    AdapterTuner(network, plans, {beginning.plan.path: beginning.tensors for beginning in beginnings}, behaviour)
-    injected = {path: module for path, module in network.named_modules() if isinstance(module, AdaptedLayer)}
-    if set(injected) != {plan.path for plan in plans}:
-        difference = sorted(set(injected) ^ {plan.path for plan in plans})
-        raise TrainerError(
-            f"{len(plans)} layers were to be adapted, but {len(injected)} were; the difference: {difference[:5]}."
-        )
-    return [injected[plan.path] for plan in plans]
+    network.requires_grad_(False)
+    layers = [put_in(network, beginning.plan, beginning.tensors, behaviour) for beginning in beginnings]
+    there = sum(isinstance(module, AdaptedLayer) for module in network.modules())
+    if there != len(layers):
+        raise TrainerError(f"{len(layers)} layers were to be adapted, but {there} were.")
+    return layers
 
 
 def put_adapter(config: TrainConfig, base: Base, beginnings: Sequence[Beginning]) -> Adapter:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainer.families.facts import FamilyFacts
 from trainer.families.text import Encoded, TextEncoder
+from trainer.samplers import SamplerName
 from trainer.text.chunks import ROOM
 
 
@@ -103,6 +104,10 @@ class Base(Protocol):
         """Latents as the UNet takes them."""
         ...
 
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """The inverse of `scaled`: latents as the VAE takes them."""
+        ...
+
     def joined(self, encoded: Sequence[Encoded]) -> Conditioning:
         """What the text encoders made of the same captions, in their order, as the UNet takes it."""
         ...
@@ -119,7 +124,7 @@ class Base(Protocol):
         """The UNet's prediction, fp32; `timesteps` (B,)."""
         ...
 
-    def pipeline(self) -> Any:
+    def pipeline(self, sampler: SamplerName = "base") -> Any:
         """A diffusers pipeline over these very networks, for pictures; without text encoders, it takes `prompts`."""
         ...
 

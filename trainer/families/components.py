@@ -1,39 +1,75 @@
 """The parts of a base model in the diffusers layout, each loaded from its folder when it is first asked for.
 
 Weights are safetensors alone. They are mapped into memory, so that only what is used is read, and moved to the device once.
+Configurations and the UNet need neither diffusers nor transformers, whose import takes seconds; VAE, text encoders, tokenizers
+and schedulers are theirs, and the libraries are imported with the first of them.
 """
 
 from __future__ import annotations
 
-import inspect
+import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from safetensors import SafetensorError
-from transformers import CLIPTextConfig, CLIPTokenizer
 
 from trainer.errors import UserError
+from trainer.families.unet_config import filled_in, unet_config
+from trainer.families.unet_loading import load_unet
 
-# Their bars would end up in the run's log; progress is told by the run itself.
-diffusers.utils.logging.disable_progress_bar()
-transformers.utils.logging.disable_progress_bar()
+_CLIP: Mapping[str, Any] = {
+    "hidden_size": 512,
+    "num_hidden_layers": 12,
+    "max_position_embeddings": 77,
+    "projection_dim": 512,
+}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "AutoencoderKL": {
+        "latent_channels": 4,
+        "block_out_channels": (64,),
+        "scaling_factor": 0.18215,
+        "shift_factor": None,
+        "latents_mean": None,
+    },
+    "CLIPTextModel": _CLIP,
+    "CLIPTextModelWithProjection": _CLIP,
+}
+"""What the libraries take for entries that a configuration leaves out, of those that are asked for here, by class."""
+
+_SCHEDULE = ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")
+_SCHEDULERS = frozenset(
+    f"{name}Scheduler"
+    for name in (
+        "DDIM",
+        "DDPM",
+        "DPMSolverMultistep",
+        "DPMSolverSinglestep",
+        "EulerAncestralDiscrete",
+        "EulerDiscrete",
+        "HeunDiscrete",
+        "LCM",
+        "LMSDiscrete",
+        "PNDM",
+        "UniPCMultistep",
+    )
+)
+"""Those that bases usually name, all of them diffusers'."""
 
 
 class Components:
-    """The components of the base model in `folder`. `kinds` are the networks' classes by name.
+    """The components of the base model in `folder`. `kinds` are the networks' classes by name, such as
+    `diffusers:AutoencoderKL`; the UNet is ours.
 
     UNets compute in `dtype`, all else in fp32: text encoders are small beside it, and SDXL's own VAE makes NaN of fp16, since
     some of its activations are larger than that type's largest number. Raises UserError for a component that is missing.
     """
 
     def __init__(
-        self, folder: Path, family: str, kinds: Mapping[str, Any], device: torch.device, dtype: torch.dtype
+        self, folder: Path, family: str, kinds: Mapping[str, str], device: torch.device, dtype: torch.dtype
     ) -> None:
         self.device, self.dtype = device, dtype
         self._folder, self._family, self._kinds = folder, family, kinds
@@ -62,7 +98,8 @@ class Components:
 
     def tokenizer(self, name: str) -> Any:
         if name not in self._loaded:
-            self._loaded[name] = CLIPTokenizer.from_pretrained(self._folder / name, local_files_only=True)
+            kind = _library_class("transformers:CLIPTokenizer")
+            self._loaded[name] = kind.from_pretrained(self._folder / name, local_files_only=True)
         return self._loaded[name]
 
     def config(self, name: str) -> Any:
@@ -74,48 +111,76 @@ class Components:
 
     def scheduler(self) -> Any:
         """The scheduler that the base names in its own configuration, as diffusers would load it."""
-        folder = self._folder / "scheduler"
-        name = self.scheduler_config().get("_class_name")
-        if not (isinstance(name, str) and name.endswith("Scheduler") and hasattr(diffusers, name)):
-            raise UserError(f"The base model names the scheduler {name!r}, which diffusers does not have.")
-        return getattr(diffusers, name).from_pretrained(folder, local_files_only=True)
+        self._check_scheduler()
+        kind = _library_class(f"diffusers:{self.scheduler_config()['_class_name']}")
+        return kind.from_pretrained(self._folder / "scheduler", local_files_only=True)
 
     def scheduler_config(self) -> dict[str, Any]:
         """`scheduler_config.json` as it is written, without defaults."""
         found: dict[str, Any] = json.loads((self._folder / "scheduler" / "scheduler_config.json").read_text())
         return found
 
+    def schedule(self) -> Mapping[str, Any]:
+        """The scheduler's configuration with its class's defaults where it leaves out what training needs.
+
+        Raises UserError for a scheduler that diffusers does not have.
+        """
+        written = self.scheduler_config()
+        self._check_scheduler()
+        if all(name in written for name in _SCHEDULE):
+            return written
+        config: Mapping[str, Any] = self.scheduler().config
+        return config
+
+    def _check_scheduler(self) -> None:
+        name = self.scheduler_config().get("_class_name")
+        if name in _SCHEDULERS:
+            return
+        if not (isinstance(name, str) and name.endswith("Scheduler") and hasattr(_library("diffusers"), name)):
+            raise UserError(f"The base model names the scheduler {name!r}, which diffusers does not have.")
+
     def _config(self, name: str) -> Any:
-        kind = self._kinds[name]
         try:
-            if issubclass(kind, transformers.PreTrainedModel):
-                return CLIPTextConfig.from_pretrained(self._folder / name, local_files_only=True)
-            written = kind.load_config(self._folder / name, local_files_only=True)
-            return SimpleNamespace(**{**_defaults(kind), **written})
-        except (OSError, ValueError) as error:
+            written = json.loads((self._folder / name / "config.json").read_text())
+            if not isinstance(written, dict):
+                raise ValueError("its config.json is no object")
+            if written.get("model_type") == "clip":  # of both of CLIP's encoders
+                written = written["text_config"]
+        except (OSError, ValueError, KeyError) as error:
             raise self._unreadable(name, error) from error
+        if name == "unet":
+            return filled_in(written)
+        return SimpleNamespace(**{**DEFAULTS[self._kinds[name].partition(":")[2]], **written})
 
     def _network(self, name: str) -> Any:
-        kind, folder = self._kinds[name], self._folder / name
-        of_transformers = issubclass(kind, transformers.PreTrainedModel)
-        dtype = self.dtype if name == "unet" else torch.float32
+        folder = self._folder / name
         try:
-            network, found = kind.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-                **{"dtype" if of_transformers else "torch_dtype": dtype},
-            )
+            config = unet_config(self.config(name)) if name == "unet" else None
+            if config is not None:
+                network, missing = load_unet(folder, config, self.config(name), self.device, self.dtype)
+            else:
+                network, missing = self._of_a_library(name)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise self._unreadable(name, error) from error
-        missing = sorted(found["missing_keys"])
         if missing:
             raise UserError(
                 f"The base model's {name} lacks {len(missing)} of its tensors, such as {missing[0]}; "
                 f"import a complete {self._family} base."
             )
         return network.requires_grad_(False).eval().to(self.device)
+
+    def _of_a_library(self, name: str) -> tuple[Any, list[str]]:
+        """The network as its library loads it, and the names of the tensors that the files lack."""
+        kind = self._kinds[name]
+        dtype = self.dtype if name == "unet" else torch.float32
+        network, found = _library_class(kind).from_pretrained(
+            self._folder / name,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **{"dtype" if kind.startswith("transformers:") else "torch_dtype": dtype},
+        )
+        return network, sorted(found["missing_keys"])
 
     def _unreadable(self, name: str, error: Exception) -> UserError:
         why = str(error).partition(". ")[0].removesuffix(".")
@@ -124,7 +189,14 @@ class Components:
         )
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
-    """What a class of diffusers takes for the entries that a configuration leaves out."""
-    parameters = inspect.signature(kind.__init__).parameters.values()
-    return {one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty}
+def _library(name: str) -> Any:
+    """diffusers or transformers, without its bars: they would end up in the run's log, which tells progress itself."""
+    library = importlib.import_module(name)
+    library.utils.logging.disable_progress_bar()
+    return library
+
+
+def _library_class(kind: str) -> Any:
+    """The class called `library:Class`."""
+    library, _, name = kind.partition(":")
+    return getattr(_library(library), name)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from diffusers import StableDiffusionPipeline
-from transformers import CLIPTextModel
-
 from trainer.families.facts import FamilyFacts
 from trainer.families.stable_diffusion import StableDiffusion
 from trainer.families.text import TextEncoder
@@ -17,7 +14,7 @@ class Sd15Base(StableDiffusion):
 
     family = "sd15"
     component_names = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
-    text_kinds: ClassVar[dict[str, Any]] = {"text_encoder": CLIPTextModel}
+    text_kinds: ClassVar[dict[str, str]] = {"text_encoder": "transformers:CLIPTextModel"}
 
     def _text_encoders(self, clip_skip: int | None) -> tuple[TextEncoder, ...]:
         return (
@@ -27,9 +24,11 @@ class Sd15Base(StableDiffusion):
         )
 
     def _facts(self) -> FamilyFacts:
-        return FamilyFacts("stable-diffusion-v1/lora", "sd_v1", StableDiffusionPipeline.__name__)
+        return FamilyFacts("stable-diffusion-v1/lora", "sd_v1", "StableDiffusionPipeline")
 
     def _pipeline(self, scheduler: Any) -> Any:
+        from diffusers import StableDiffusionPipeline
+
         return StableDiffusionPipeline(
             vae=self.vae,
             text_encoder=None,

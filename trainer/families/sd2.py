@@ -5,8 +5,6 @@ Most of its bases predict the velocity; those of 512 pixels predict the noise, a
 
 from __future__ import annotations
 
-from diffusers import StableDiffusionPipeline
-
 from trainer.families.facts import FamilyFacts
 from trainer.families.sd15 import Sd15Base
 
@@ -22,5 +20,5 @@ class Sd2Base(Sd15Base):
         return FamilyFacts(
             f"stable-diffusion-v2-{'768-v' if velocity else '512'}/lora",
             "sd_v2_v" if velocity else "sd_v2",
-            StableDiffusionPipeline.__name__,
+            "StableDiffusionPipeline",
         )

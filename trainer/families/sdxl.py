@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from trainer.errors import UserError
 from trainer.families.base import Conditioning, Framing
@@ -29,9 +27,9 @@ class SdxlBase(StableDiffusion):
 
     family = "sdxl"
     component_names = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
-    text_kinds: ClassVar[dict[str, Any]] = {
-        "text_encoder": CLIPTextModel,
-        "text_encoder_2": CLIPTextModelWithProjection,
+    text_kinds: ClassVar[dict[str, str]] = {
+        "text_encoder": "transformers:CLIPTextModel",
+        "text_encoder_2": "transformers:CLIPTextModelWithProjection",
     }
 
     def _text_encoders(self, clip_skip: int | None) -> tuple[TextEncoder, ...]:
@@ -67,9 +65,11 @@ class SdxlBase(StableDiffusion):
         return out.float()
 
     def _facts(self) -> FamilyFacts:
-        return FamilyFacts("stable-diffusion-xl-v1-base/lora", "sdxl_base_v1-0", StableDiffusionXLPipeline.__name__)
+        return FamilyFacts("stable-diffusion-xl-v1-base/lora", "sdxl_base_v1-0", "StableDiffusionXLPipeline")
 
     def _pipeline(self, scheduler: Any) -> Any:
+        from diffusers import StableDiffusionXLPipeline
+
         return StableDiffusionXLPipeline(
             vae=self.vae,
             text_encoder=None,

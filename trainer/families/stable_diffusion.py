@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from trainer.errors import UserError
@@ -23,6 +22,7 @@ from trainer.families.components import Components
 from trainer.families.facts import FamilyFacts
 from trainer.families.text import Encoded, TextEncoder, of_one_length
 from trainer.noise import BETA_SCHEDULES, PREDICTION_TYPES, alphas_cumprod
+from trainer.samplers import SamplerName, scheduler_for
 
 
 class StableDiffusion:
@@ -30,8 +30,8 @@ class StableDiffusion:
 
     family: ClassVar[str]
     component_names: ClassVar[tuple[str, ...]]
-    text_kinds: ClassVar[Mapping[str, Any]]
-    """The classes of the text encoders, by name."""
+    text_kinds: ClassVar[Mapping[str, str]]
+    """The classes of the text encoders, by name, each after its library: `transformers:CLIPTextModel`."""
     default_prediction: ClassVar[str] = "epsilon"
 
     def __init__(
@@ -42,7 +42,7 @@ class StableDiffusion:
         options: BaseOptions = BaseOptions(),  # noqa: B008  (frozen)
     ) -> None:
         self.device, self.dtype = device, dtype
-        kinds = {**self.text_kinds, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
+        kinds = {**self.text_kinds, "vae": "diffusers:AutoencoderKL", "unet": "diffusers:UNet2DConditionModel"}
         self.components = Components(folder, self.family, kinds, device, dtype)
         self.components.require(self.component_names)
         self.network_names: Sequence[str] = ("unet", *self.text_kinds)
@@ -95,7 +95,7 @@ class StableDiffusion:
 
     def _schedule(self, options: BaseOptions) -> Mapping[str, Any]:
         """The scheduler's configuration, with what the job asks for in its place; raises UserError for what is not supported."""
-        written, config = self.components.scheduler_config(), self.components.scheduler().config
+        written, config = self.components.scheduler_config(), self.components.schedule()
         schedule = {
             "prediction_type": options.prediction_type or written.get("prediction_type", self.default_prediction),
             "rescale_betas_zero_snr": config.get("rescale_betas_zero_snr", False),
@@ -129,6 +129,8 @@ class StableDiffusion:
         if own.config.get("rescale_betas_zero_snr", False) != self._zero_terminal_snr:
             changes["rescale_betas_zero_snr"] = self._zero_terminal_snr
             if "rescale_betas_zero_snr" not in inspect.signature(type(own)).parameters:
+                from diffusers import DDIMScheduler
+
                 own = DDIMScheduler.from_config(own.config)
             if self._zero_terminal_snr:
                 # Pictures are drawn from the timestep of pure noise on (Lin et al., arXiv 2305.08891, sec. 3.3).
@@ -189,6 +191,13 @@ class StableDiffusion:
         shift: float | None = getattr(vae, "shift_factor", None)
         return (latents if not shift else latents - shift) * factor
 
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """latents / scale + shift."""
+        vae = self.components.config("vae")
+        factor: float = vae.scaling_factor
+        shift: float | None = getattr(vae, "shift_factor", None)
+        return latents / factor + (shift or 0.0)
+
     def joined(self, encoded: Sequence[Encoded]) -> Conditioning:
         if any(one.chunks != encoded[0].chunks for one in encoded):
             raise UserError(
@@ -213,8 +222,8 @@ class StableDiffusion:
         """Of every subclass: diffusers' pipeline."""
         raise NotImplementedError
 
-    def pipeline(self) -> Any:
-        pipeline = self._pipeline(self._scheduler())
+    def pipeline(self, sampler: SamplerName = "base") -> Any:
+        pipeline = self._pipeline(scheduler_for(sampler, self._scheduler()))
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft.tuners.lokr.layer import factorization
 from torch import Tensor
 
 from trainer.adapters.lokr import sides
@@ -120,6 +119,8 @@ def _cut(layer: LayerWeights) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _is_cut_by(layer: LayerWeights, factor: int) -> bool:
+    from peft.tuners.lokr.layer import factorization
+
     whole = (layer.layer.outputs, layer.layer.inputs)
     return tuple(factorization(size, factor) for size in whole) == _cut(layer)
 

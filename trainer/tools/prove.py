@@ -32,7 +32,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from trainer.adapters import dylora
-from trainer.adapters.tuner import AdaptedLayer, Behaviour
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour
 from trainer.adapters.weights import LayerWeights
 from trainer.formats import kohya
 from trainer.formats.files import write

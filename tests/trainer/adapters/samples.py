@@ -12,7 +12,7 @@ from trainer.adapters.kinds import KINDS
 from trainer.adapters.mathematics import Size
 from trainer.adapters.plan import LayerPlan
 from trainer.adapters.targets import Layer
-from trainer.adapters.tuner import AdaptedLayer, Behaviour
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour
 from trainer.draws import generator
 
 LAYERS = {

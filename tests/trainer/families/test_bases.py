@@ -23,8 +23,10 @@ from tests.trainer.full_size import VAE
 from tests.trainer.small_training import CPU
 from trainer.confirmation import confirm, errors_by_type
 from trainer.errors import UserError
+from trainer.families import unet
 from trainer.families.base import BaseOptions, Conditioning, Framing
 from trainer.families.registry import load_base
+from trainer.families.unet_blocks import sinusoids
 from trainer.noise import add_noise, target
 
 
@@ -63,15 +65,20 @@ def test_vae_and_text_encoders_stay_in_fp32_whatever_the_precision(folders: dict
         assert kinds == {"vae": torch.float32, "unet": dtype} | dict.fromkeys(base.text_kinds, torch.float32)
 
 
-def test_sizes_reach_the_unet_as_they_are(folders: dict[str, Path]) -> None:
+def test_sizes_reach_the_unet_as_they_are(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 knows no number between 1024 and 1032."""
     base: Any = load_base("sdxl", folders["sdxl"], CPU, torch.bfloat16)
-    seen: list[Tensor] = []
-    base.unet.add_time_proj.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    seen: list[list[float]] = []
+
+    def watched(numbers: Tensor, width: int, **how: Any) -> Tensor:
+        seen.append(numbers.tolist())
+        return sinusoids(numbers, width, **how)
+
+    monkeypatch.setattr(unet, "sinusoids", watched)
     told = base.framed(base.encode_captions(["a star"]), [Framing((1025, 1371), (3, 17), (832, 1216))])
     with torch.no_grad():
         base.predict(torch.zeros(1, 4, 8, 8), torch.tensor([5]), told)
-    assert seen[0].tolist() == [1025, 1371, 3, 17, 832, 1216]
+    assert seen == [[5], [1025, 1371, 3, 17, 832, 1216]]
 
 
 def test_a_schedule_with_zero_terminal_snr_is_that_of_diffusers(folders: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from trainer.adapters.beginning import Beginning
 from trainer.adapters.mathematics import Size
 from trainer.adapters.plan import LayerPlan
 from trainer.adapters.targets import Layer
-from trainer.adapters.tuner import AdaptedLayer, Behaviour, Moment
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.config import AdapterConfig
 
 LINEAR = LAYERS["linear"]
@@ -158,10 +158,10 @@ def test_the_planned_layers_are_adapted_and_no_others() -> None:
     before = network(x)
     modules = inject(network, [beginning("inner.proj")], Behaviour())
     assert [module.plan.path for module in modules] == ["inner.proj"]
-    assert isinstance(network.proj, nn.Linear), "PEFT would take every layer whose name ends like a target"
+    assert isinstance(network.proj, nn.Linear), "its name ends like a target, and is another"
     assert {name for name, parameter in network.named_parameters() if parameter.requires_grad} == {
-        "inner.proj.adapter_tensors.default.lora_down",
-        "inner.proj.adapter_tensors.default.lora_up",
+        "inner.proj.adapter_tensors.lora_down",
+        "inner.proj.adapter_tensors.lora_up",
     }
     assert not torch.equal(network(x), before)
     with adapter_of(modules).off():

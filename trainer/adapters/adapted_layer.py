@@ -1,27 +1,23 @@
-"""Our layer and tuner for PEFT: PEFT walks the network and replaces layers, the mathematics is ours.
+"""The layer that an adapter is trained in, and how it gets into a network.
 
-PEFT's own layers lack Tucker cores, DyLoRA and dropout of ranks and modules, and its LoHa and LoKr build the whole ΔW in each
-forward pass; so every type of adapter is this one layer with another kind of tensors in it.
+Every type of adapter is this one layer with another kind of tensors in it. It is not put there by PEFT: PEFT's layers lack
+Tucker cores, DyLoRA and dropout of ranks and modules, its LoHa and LoKr build the whole ΔW in each forward pass, and its import
+alone takes seconds (docs/speed.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from trainer.adapters import dylora
 from trainer.adapters.kinds import kind_of
 from trainer.adapters.plan import LayerPlan
 from trainer.adapters.weights import LayerWeights
-
-ADAPTER = "default"
-"""PEFT's name of the one adapter in a network."""
 
 
 @dataclass
@@ -30,6 +26,8 @@ class Moment:
 
     off: bool = False
     """The base alone answers."""
+    strength: float = 1.0
+    """What the adapter's change is multiplied by, where pictures are drawn; training knows but the whole of it."""
     cut: int | None = None
     """DyLoRA: the rank of this step."""
     left_out: frozenset[str] = frozenset()
@@ -48,10 +46,8 @@ class Behaviour:
     moment: Moment = field(default_factory=Moment)
 
 
-class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is untyped
+class AdaptedLayer(nn.Module):
     """A frozen layer and its adapter: base(x) + scale · ΔW x. The adapter computes in its own type, fp32."""
-
-    adapter_layer_names = ("adapter_tensors",)
 
     def __init__(self, base: nn.Module, plan: LayerPlan, tensors: Mapping[str, Tensor], behaviour: Behaviour) -> None:
         super().__init__()
@@ -59,10 +55,9 @@ class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is u
         self.plan, self.behaviour = plan, behaviour
         self.tensors = {name: nn.Parameter(tensor) for name, tensor in tensors.items()}
         """The trained parameters, by name; a plain dict, since it is read in every forward pass."""
-        self.adapter_tensors = nn.ModuleDict({ADAPTER: nn.ParameterDict(self.tensors)})
+        self.adapter_tensors = nn.ParameterDict(self.tensors)
         self._kind = kind_of(tensors)
         self._scale = self.weights.scale
-        BaseTunerLayer.set_adapter(self, ADAPTER)
 
     @property
     def weights(self) -> LayerWeights:
@@ -80,7 +75,7 @@ class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is u
         moment = self.behaviour.moment
         if moment.off or (self.training and self.plan.name in moment.left_out):
             return result
-        tensors, scale = self._in_training() if self.training else (self.tensors, self._scale)
+        tensors, scale = self._in_training() if self.training else (self.tensors, self._scale * moment.strength)
         inputs = x.to(next(iter(tensors.values())).dtype)
         if self.training and self.behaviour.dropout > 0:
             inputs = nn.functional.dropout(inputs, self.behaviour.dropout)
@@ -103,33 +98,11 @@ class AdaptedLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc] # PEFT is u
         return tensors, self._scale
 
 
-class AdapterTuner(BaseTuner):  # type: ignore[misc] # PEFT is untyped
-    """Puts an `AdaptedLayer` in the place of every planned layer of a network."""
-
-    prefix = "adapter_"
-    tuner_layer_cls = AdaptedLayer
-    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012 (PEFT reads it so)
-
-    def __init__(
-        self,
-        network: nn.Module,
-        plans: Sequence[LayerPlan],
-        first: Mapping[str, Mapping[str, Tensor]],
-        behaviour: Behaviour,
-    ) -> None:
-        """`first` are the tensors to begin with, by the layer's path."""
-        self._plans = {plan.path: plan for plan in plans}
-        self._first, self._behaviour = first, behaviour
-        config = PeftConfig()
-        config.target_modules = set(self._plans)
-        super().__init__(network, config, ADAPTER)
-
-    def _check_target_module_exists(self, _config: Any, key: str) -> bool:
-        # Whole names only: PEFT would take every layer whose name ends like a target.
-        return key in self._plans
-
-    def _create_and_replace(
-        self, _config: Any, _adapter: str, target: nn.Module, target_name: str, parent: nn.Module, *, current_key: str
-    ) -> None:
-        layer = AdaptedLayer(target, self._plans[current_key], self._first[current_key], self._behaviour)
-        self._replace_module(parent, target_name, layer, target)
+def put_in(network: nn.Module, plan: LayerPlan, tensors: Mapping[str, Tensor], behaviour: Behaviour) -> AdaptedLayer:
+    """Puts an adapter with these first tensors into the network, in the place of the planned layer."""
+    parent_path, _, name = plan.path.rpartition(".")
+    parent = network.get_submodule(parent_path)
+    base = parent.get_submodule(name)
+    layer = AdaptedLayer(base, plan, tensors, behaviour).to(base.weight.device)  # type: ignore[union-attr]
+    parent.register_module(name, layer)
+    return layer
