@@ -6,11 +6,13 @@ lengths that follow from it (warm-up, distance of checkpoints); and the precisio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loramill import v1
 from service import adapter_presets
 from service.adapter_presets import CONVERTED_RANK
+from service.capacity import USUAL_LIMIT
 from service.compute_classes import LOCAL
 from service.dataset_validation import concept_of, name_of, varies
 from service.defaults import choose, default
@@ -72,8 +74,8 @@ def default_resolution(base: v1.BaseModel) -> int:
 
 
 def concept_kind(concept: v1.ConceptSpec) -> v1.ConceptKind.ValueType:
-    """The kind asked for; AUTO becomes NEW or MODIFIED where tag or class words decide it."""
-    if concept.kind not in (v1.CONCEPT_KIND_UNSPECIFIED, v1.CONCEPT_KIND_AUTO):
+    """The kind asked for; where none is, what tag or class words say, and AUTO, which the trainer measures, without both."""
+    if concept.kind != v1.CONCEPT_KIND_UNSPECIFIED:
         return concept.kind
     if concept.activation_tag:
         return v1.CONCEPT_KIND_NEW
@@ -86,10 +88,12 @@ def resolve(
     seed: int,
     initial: v1.Adapter | None = None,
     compute_class: str = LOCAL,
+    compute_fallbacks: Sequence[str] = (),
 ) -> v1.TrainingSpec:
     """The spec with every unset field filled in. `asked` must be valid; `seed` is taken where it has none.
 
-    `initial` is the adapter that it goes on from; `compute_class` the class that it gets.
+    `initial` is the adapter that it goes on from; `compute_class` the class that it gets, and `compute_fallbacks` are those that
+    it may go to from there.
     """
     spec = v1.TrainingSpec()
     spec.CopyFrom(asked)
@@ -113,6 +117,10 @@ def resolve(
         default(spec.checkpoints, "every_steps", max(25, spec.optimization.steps // 10))
     _resolve_outputs(spec.outputs)
     choose(spec, "compute_class", compute_class)
+    if spec.HasField("compute_fallback"):
+        spec.compute_fallback.compute_classes[:] = compute_fallbacks
+        if not spec.compute_fallback.HasField("after"):
+            spec.compute_fallback.after.FromTimedelta(USUAL_LIMIT)
     if not spec.HasField("deadline"):
         spec.deadline.FromSeconds(DAY_SECONDS)
     del spec.sources[:]
@@ -126,17 +134,20 @@ def _resolve_concepts(spec: v1.TrainingSpec) -> None:
     captions = 0
     for concept in (*spec.concepts, spec.concept):
         concept.kind = concept_kind(concept)
-        own = concept.prior_preservation
-        # Whoever gives pictures of the class needs none that the base makes.
-        asked = bool(own.captions or (concept.class_words and name_of(concept) not in given))
-        default(own, "enabled", asked)
+        own, has_class_images = concept.prior_preservation, name_of(concept) in given
+        is_measured = concept.kind == v1.CONCEPT_KIND_AUTO
+        # Whoever gives pictures of the class needs none that the base makes; what is measured decides for itself.
+        if own.captions or has_class_images or not is_measured:
+            default(own, "enabled", bool(own.captions or (concept.class_words and not has_class_images)))
         if own.enabled and not own.captions and concept.class_words:
             own.captions.append(concept.class_words)
         captions += len(own.captions) if own.enabled else 0
-    if captions or given:
+    measures = any(concept.kind == v1.CONCEPT_KIND_AUTO for concept in (spec.concept, *spec.concepts))
+    if captions or given or measures:
         default(prior, "weight", 1.0)
-    if captions:
+    if captions or measures:
         default(prior, "ratio", 1.0)
+    if captions and not measures:
         default(prior, "images", min(1000, max(16, 2 * captions)))
 
 
@@ -201,7 +212,8 @@ def _resolve_networks(
 
 def _resolve_previews(spec: v1.TrainingSpec, preset: PicturePreset) -> None:
     previews, concept = spec.previews, spec.concept
-    if not previews.prompts:
+    is_called = concept.activation_tag or concept.kind != v1.CONCEPT_KIND_AUTO
+    if not previews.prompts and is_called:
         subject = "[tag]" if concept.activation_tag else concept.class_words
         kind = f", {concept.class_words}" if concept.activation_tag and concept.class_words else ""
         previews.prompts.add(prompt=subject)

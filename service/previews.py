@@ -30,7 +30,9 @@ def previews(
         raise invalid("step", "step and after_step are both set; leave one out.", "CONFLICT")
     for name in ("step", "after_step"):
         if getattr(request, name) < 0:
-            raise invalid(name, f"{name} is {getattr(request, name)}, but must be 0 or more; leave it out for all steps.")
+            raise invalid(
+                name, f"{name} is {getattr(request, name)}, but must be 0 or more; leave it out for all steps."
+            )
     for stored in stored_previews(store, facts):
         if not _is_wanted(stored.preview, request):
             continue

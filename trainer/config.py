@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from trainer.config_concepts import ConceptConfig
 from trainer.config_fitting import LossConfig, NoiseConfig, OptimizationConfig, PrecisionName, ValidationConfig
 from trainer.config_text import TextConfig
 from trainer.data.rules import PictureRules, SubsetRules
+from trainer.samplers import SamplerName
 
 AdapterTypeName = Literal["lora", "locon", "loha", "lokr", "dylora"]
 PredictionTypeName = Literal["epsilon", "v_prediction"]
@@ -107,9 +109,21 @@ class PreviewConfig:
 
     prompts: tuple[PreviewPrompt, ...]
     every_steps: int
-    """0: before and after training only."""
+    """0: before and after training only, and `at_steps`."""
     inference_steps: int
     guidance_scale: float
+    width: int = 512
+    """Pixels."""
+    height: int = 512
+    sampler: SamplerName = "base"
+    at_steps: tuple[int, ...] = ()
+    strengths: tuple[float, ...] = ()
+    """At which the first `strength_prompts` prompts are drawn, with the final adapter and some of the numbered ones."""
+    strength_prompts: int = 0
+
+    def are_due(self, step: int) -> bool:
+        """Whether previews are drawn after this step."""
+        return step in self.at_steps or bool(self.every_steps and step % self.every_steps == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +137,10 @@ class TrainConfig:
     family: str
     created: datetime
     activation_tag: str
+    """Of the first concept, as is `class_words`."""
     class_words: str
+    concepts: tuple[ConceptConfig, ...]
+    """All of them, the first one first."""
     subsets: tuple[SubsetRules, ...]
     pictures: PictureRules
     adapter: AdapterConfig
@@ -151,6 +168,8 @@ class TrainConfig:
     """Largest rank of the plain LoRA beside an adapter that is none; 0: no such file."""
     save_every: int
     captions_in_metadata: bool
+    tensorboard: bool
+    """Whether an event file for TensorBoard is written beside the report."""
     deadline_seconds: float
     spec: dict[str, object]
     """The resolved spec as plain data, for metadata and report."""

@@ -26,8 +26,10 @@ from trainer.config import (
     Targets,
     TrainConfig,
 )
+from trainer.config_concepts import ConceptConfig, KindName
 from trainer.data.rules import CaptionRules, CropName, MaskSource, PictureRules, SubsetRules
 from trainer.errors import UserError
+from trainer.samplers import SamplerName
 from trainer.spec_reader import Reader
 
 _TARGETS: dict[int, Targets] = {
@@ -47,6 +49,21 @@ _DYLORA_MODES: dict[int, Literal["frozen", "joint"]] = {
     v1.DYLORA_MODE_UNSPECIFIED: "frozen",
     v1.DYLORA_MODE_FROZEN: "frozen",
     v1.DYLORA_MODE_JOINT: "joint",
+}
+_SAMPLERS: dict[int, SamplerName] = {
+    v1.PREVIEW_SAMPLER_BASE: "base",
+    v1.PREVIEW_SAMPLER_DDIM: "ddim",
+    v1.PREVIEW_SAMPLER_EULER: "euler",
+    v1.PREVIEW_SAMPLER_EULER_ANCESTRAL: "euler_ancestral",
+    v1.PREVIEW_SAMPLER_HEUN: "heun",
+    v1.PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M: "dpm_plus_plus_2m",
+    v1.PREVIEW_SAMPLER_DPM_PLUS_PLUS_2M_KARRAS: "dpm_plus_plus_2m_karras",
+    v1.PREVIEW_SAMPLER_UNIPC: "unipc",
+}
+_KINDS: dict[int, KindName] = {
+    v1.CONCEPT_KIND_AUTO: "auto",
+    v1.CONCEPT_KIND_NEW: "new",
+    v1.CONCEPT_KIND_MODIFIED: "modified",
 }
 _SOURCES: dict[int, Literal["file", "fixed", "file_or_fixed"]] = {
     v1.CAPTION_SOURCE_UNSPECIFIED: "file",
@@ -86,7 +103,8 @@ def _pictures(spec: v1.DatasetSpec, read: Reader) -> PictureRules:
 def _subsets(spec: v1.TrainingSpec, read: Reader) -> tuple[SubsetRules, ...]:
     subsets = []
     for subset in spec.dataset.subsets or [v1.SubsetSpec()]:
-        concept = _concept_of(subset, spec, read)
+        place = _concept_of(subset, spec, read)
+        concept = (spec.concept, *spec.concepts)[place]
         prior = spec.concept.prior_preservation
         prior_weight = prior.weight if subset.class_images and prior.HasField("weight") else 1.0
         subsets.append(
@@ -94,6 +112,7 @@ def _subsets(spec: v1.TrainingSpec, read: Reader) -> tuple[SubsetRules, ...]:
                 path_prefix=subset.path_prefix,
                 repeats=subset.repeats if subset.HasField("repeats") else 1,
                 captions=_captions(subset.captions, read),
+                concept=place,
                 activation_tag="" if subset.class_images else concept.activation_tag,
                 class_images=subset.class_images,
                 weight=(subset.weight if subset.HasField("weight") else 1.0) * prior_weight,
@@ -124,15 +143,25 @@ def _captions(spec: v1.CaptionSpec, read: Reader) -> CaptionRules:
     )
 
 
-def _concept_of(subset: v1.SubsetSpec, spec: v1.TrainingSpec, read: Reader) -> v1.ConceptSpec:
-    """What a subset's pictures show: the spec's concept, or the one of its further concepts that the subset names."""
+def _concept_of(subset: v1.SubsetSpec, spec: v1.TrainingSpec, read: Reader) -> int:
+    """What a subset's pictures show: the spec's concept, 0, or the place of the one of its further concepts that it names."""
     if not subset.concept:
-        return spec.concept
-    for concept in (spec.concept, *spec.concepts):
+        return 0
+    for place, concept in enumerate((spec.concept, *spec.concepts)):
         if subset.concept == (concept.activation_tag or concept.class_words):
-            return concept
+            return place
     read.problems.append(f"A subset names the concept {subset.concept!r}, which the assignment's spec does not have.")
-    return spec.concept
+    return 0
+
+
+def _concept(spec: v1.ConceptSpec) -> ConceptConfig:
+    prior = spec.prior_preservation
+    return ConceptConfig(
+        kind=_KINDS.get(spec.kind, "new" if spec.activation_tag else "modified"),
+        activation_tag=spec.activation_tag,
+        class_words=spec.class_words,
+        prior_preservation=prior.enabled if prior.HasField("enabled") else None,
+    )
 
 
 def _prior(spec: v1.TrainingSpec, read: Reader) -> PriorConfig | None:
@@ -180,6 +209,12 @@ def _previews(spec: v1.TrainingSpec, tag: str, read: Reader) -> PreviewConfig:
         every_steps=spec.previews.every_steps,
         inference_steps=spec.previews.inference_steps if spec.previews.HasField("inference_steps") else 20,
         guidance_scale=read.number(spec.previews, "previews.guidance_scale"),
+        width=spec.previews.width or spec.dataset.resolution,
+        height=spec.previews.height or spec.dataset.resolution,
+        sampler=read.choice(spec.previews.sampler or v1.PREVIEW_SAMPLER_BASE, "previews.sampler", _SAMPLERS),
+        at_steps=tuple(sorted(set(spec.previews.at_steps))),
+        strengths=tuple(spec.previews.strengths),
+        strength_prompts=spec.previews.strength_prompts,
     )
 
 
@@ -241,6 +276,7 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         created=assignment.job_create_time.ToDatetime(tzinfo=UTC),
         activation_tag=tag,
         class_words=spec.concept.class_words,
+        concepts=tuple(_concept(one) for one in (spec.concept, *spec.concepts)),
         subsets=_subsets(spec, read),
         pictures=_pictures(spec.dataset, read),
         adapter=_adapter(spec.adapter, read),
@@ -263,6 +299,7 @@ def read_config(assignment: v1.Assignment) -> TrainConfig:
         converted_rank=spec.outputs.converted_rank if spec.outputs.HasField("converted_rank") else 64,
         save_every=spec.outputs.save_every,
         captions_in_metadata=spec.outputs.captions_in_metadata,
+        tensorboard=spec.outputs.tensorboard,
         deadline_seconds=spec.deadline.ToTimedelta().total_seconds() if spec.HasField("deadline") else 86400.0,
         spec=MessageToDict(spec, preserving_proto_field_name=True),
     )

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
 import numpy as np
 import structlog
+from PIL import Image
 from torch import Tensor
 
 from loramill import v1
 from store import be_patient
 from trainer import checkpoint
-from trainer.config import TrainConfig
+from trainer.config import PreviewConfig, TrainConfig
 from trainer.divergence import DivergenceGuard
 from trainer.errors import Cancelled, Preempted
+from trainer.event_file import write_event_file
+from trainer.gallery import Gallery, chosen_saves
 from trainer.loop import Training, shown_values
 from trainer.measurements import Measurement
 from trainer.metrics import TrainerMetrics, Work
-from trainer.outputs import FINAL, Output, Report, Saver, picture, png
+from trainer.outputs import FINAL, EventFile, Output, Report, Saver
+from trainer.png import pictures_of
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
 from trainer.record import RunRecord, now
@@ -51,6 +55,8 @@ class RunEvents:
     checkpoint_every: int
     fingerprint: str
     report_seconds: float
+    look: Callable[[], None]
+    """Has the story say what there is to say of data and tags."""
     start: Start
     """Where the loop began, for the first time or after training was taken back."""
     guard: DivergenceGuard = field(default_factory=DivergenceGuard)
@@ -58,17 +64,26 @@ class RunEvents:
     measured_at: float = 0.0
     """Seconds of training up to the last measurement."""
     stopping: bool = False
+    looked: bool = False
 
     @property
     def steps(self) -> int:
         """The last step, as far as it is known yet."""
         return self.training.last_step
 
+    @property
+    def gallery(self) -> Gallery:
+        return self.story.gallery
+
     def go_on(self, start: Start) -> None:
         """The loop begins here."""
         self.start, self.measured_at = start, start.trained_seconds
         self.story.warnings.extend(start.warnings)
         self.reporter.length(start.step, self.training.steps, start.trained_seconds)
+        self.gallery.take_back(start.step)
+        self.gallery.read_back(start.step)
+        if self.gallery.plain:
+            self.reporter.previewed(max(self.gallery.plain))
         known = read_metrics(self.record.runs, self.reporter.unstored) if start.step else []
         self.guard = DivergenceGuard(metric.loss for metric in known if metric.step <= start.step)
 
@@ -82,12 +97,13 @@ class RunEvents:
 
     def _keeps(self, step: int) -> bool:
         config = self.config
-        occasions = (self.checkpoint_every, config.save_every, config.previews.every_steps)
-        return any(every and step % every == 0 for every in occasions)
+        occasions = (self.checkpoint_every, config.save_every)
+        return config.previews.are_due(step) or any(every and step % every == 0 for every in occasions)
 
     def measured(self, measurements: list[Measurement], trained_seconds: float) -> None:
         self.last_report = time.monotonic()
         done = measurements[-1].step
+        memory = self.metrics.read_memory()
         pace = (trained_seconds - self.start.trained_seconds) / max(1, done - self.start.step)
         self.reporter.trained(
             [
@@ -100,6 +116,7 @@ class RunEvents:
                     images_per_second=read.images_per_second,
                     loss_by_band=read.loss_by_band,
                     validation_loss=read.validation_loss,
+                    memory_bytes=memory,
                     time=now(),
                 )
                 for read in measurements
@@ -128,20 +145,48 @@ class RunEvents:
     def after_step(self, step: int, trained_seconds: float) -> None:
         if self.stopping:
             self._stopped(step, trained_seconds)
+        self._look(step, trained_seconds)
         if step == self.steps:
             return
         if step % self.checkpoint_every == 0:
             with self.spending("checkpoint"):
                 self.commit_checkpoint(step, trained_seconds)
             self.record.check_current()
-        if self.config.previews.every_steps and step % self.config.previews.every_steps == 0:
-            shown = self._showing(shown_values(self.training))
-            with self.spending("preview"), self._interruptible(step, trained_seconds), shown:
+        self._draw_and_save(step, trained_seconds)
+
+    def _look(self, step: int, trained_seconds: float) -> None:
+        """Once in a run. Only the report needs what it finds, so that the first step does not wait for it."""
+        if self.looked:
+            return
+        with self.spending("look"), self._interruptible(step, trained_seconds):
+            self.look()
+        self.looked = True
+        if step < self.steps:
+            self.reporter.phase(v1.PHASE_TRAINING, f"training for {self.steps} steps")
+
+    def catch_up(self) -> None:
+        """Draws and saves what a run that ended right behind its checkpoint has left undone there."""
+        if 0 < self.start.step < self.steps:
+            self._draw_and_save(self.start.step, self.start.trained_seconds)
+
+    def _draw_and_save(self, step: int, trained_seconds: float) -> None:
+        """Previews and a numbered adapter, where they are due and not there already."""
+        config, number = self.config, f"{step:06d}"
+        if config.previews.are_due(step) and step not in self.gallery.plain:
+            with self._drawing(step, trained_seconds):
                 self.draw(step)
-        if self.config.save_every and step % self.config.save_every == 0:
-            after = self.story.previews.get(step, np.zeros((0,)))
+        if config.save_every and step % config.save_every == 0 and not self.record.has_adapter(number):
+            if step in chosen_saves(config.save_every, self.training.steps):
+                with self._drawing(step, trained_seconds):
+                    self.draw_strengths(step)
             with self.spending("save"), self._showing(shown_values(self.training)):
-                self._save(f"{step:06d}", step, is_partial=False, after=after, report=None)
+                self._save(number, step, is_partial=False, after=self.gallery.plain.get(step, ()), report=None)
+
+    @contextmanager
+    def _drawing(self, step: int, trained_seconds: float) -> Iterator[None]:
+        shown = self._showing(shown_values(self.training))
+        with self.spending("preview"), self._interruptible(step, trained_seconds), shown:
+            yield
 
     def _showing(self, values: Tensor | None) -> AbstractContextManager[None]:
         return self.training.arena.showing(values)
@@ -179,37 +224,53 @@ class RunEvents:
         )
         log.info("checkpoint", step=step)
 
-    def draw(self, step: int) -> None:
-        """Previews with the adapter as it is now; each is also kept in the run's folder."""
-        if not self.config.previews.prompts:
-            return
-        self.reporter.phase(v1.PHASE_PREVIEWING, f"drawing previews after step {step}")
-        training, side = self.training, self.config.pictures.resolution
-        pictures = draw_previews(training.base, training.words.of, self.config.previews, side)
-        self.story.previews[step] = pictures
-        for place, values in enumerate(pictures):
-            path = self.saver.work / "preview.png"
-            path.write_bytes(png(picture(values)))
-            self.record.put_file(f"previews/{step:07d}/{place:02d}.png", path)
-        if step < self.steps:
+    def draw(self, step: int) -> np.ndarray:
+        """Previews with the adapter as it is now, kept in the gallery; as floats in [0, 1], (N, height, width, 3)."""
+        drawn = self._drawn(self.config.previews, f"drawing previews after step {step}", step)
+        if len(drawn):
+            self.gallery.keep(step, pictures_of(drawn))
+            self.reporter.previewed(step)
+        return drawn
+
+    def draw_strengths(self, step: int) -> None:
+        """The first prompts at those of the spec's strengths that the gallery lacks."""
+        config = self.config.previews
+        first = replace(config, prompts=config.prompts[: config.strength_prompts])
+        for at, strength in enumerate(config.strengths if first.prompts else ()):
+            if self.gallery.at_strength(step, at) is None:
+                with self.saver.adapter.at(strength):
+                    drawn = self._drawn(first, f"drawing strength {strength:g} after step {step}", step)
+                self.gallery.keep(step, pictures_of(drawn), at)
+
+    def _drawn(self, config: PreviewConfig, what: str, step: int) -> np.ndarray:
+        training = self.training
+        if config.prompts:
+            self.reporter.phase(v1.PHASE_PREVIEWING, what)
+        drawn = draw_previews(training.base, training.words.of, config)
+        if config.prompts and step < self.steps:
             self.reporter.phase(v1.PHASE_TRAINING, f"training for {self.steps} steps")
+        return drawn
 
     def save_partial(self, step: int) -> None:
         """What there is of the adapter, without pictures: a run that is being stopped has seconds."""
         with self._showing(final_values(self.training)):
-            self._save(FINAL, step, is_partial=True, after=np.zeros((0,)), report=None)
+            self._save(FINAL, step, is_partial=True, after=(), report=None)
 
     def save_final(self, trained_seconds: float) -> None:
         validation = self.training.validation
         step = validation.best_step if validation is not None and validation.config.keep_best else self.steps
+        self._look(self.steps, trained_seconds)
         with self._interruptible(self.steps, trained_seconds), self._showing(final_values(self.training)):
             self.draw(self.steps)
+            self.draw_strengths(self.steps)
             self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
             self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
             self.story.warnings.extend(self._told_of_validation())
             report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
-            after = self.story.previews.get(self.steps, np.zeros((0,)))
-            self._save(FINAL, step, is_partial=False, after=after, report=report)
+            after = self.gallery.plain.get(self.steps, ())
+            written = partial(write_event_file, self.story.metrics, self.gallery, self.config.created)
+            events = written if self.config.tensorboard else None
+            self._save(FINAL, step, is_partial=False, after=after, report=report, events=events)
 
     def _told_of_validation(self) -> Iterator[str]:
         validation = self.training.validation
@@ -223,9 +284,26 @@ class RunEvents:
         if validation.config.keep_best:
             yield f"The adapter is that of step {validation.best_step}, the best of all validations."
 
-    def _save(self, suffix: str, step: int, *, is_partial: bool, after: np.ndarray, report: Report | None) -> None:
-        before = self.story.previews.get(0, np.zeros((0,)))
+    def _save(
+        self,
+        suffix: str,
+        step: int,
+        *,
+        is_partial: bool,
+        after: Sequence[Image.Image],
+        report: Report | None,
+        events: EventFile | None = None,
+    ) -> None:
+        before = self.gallery.plain.get(0, ())
         saved = self.saver.save(
-            Output(suffix=suffix, step=step, partial=is_partial, before=before, after=after, report=report)
+            Output(
+                suffix=suffix,
+                step=step,
+                partial=is_partial,
+                before=before,
+                after=after,
+                report=report,
+                events=events,
+            )
         )
         log.info("adapter saved", name=saved.name, step=step, tensors_sha256=saved.tensors_sha256)

@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import pynvml
@@ -18,11 +19,11 @@ log = structlog.get_logger()
 # Each counter and histogram would be told twice, once as the time at which it was made, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-Work = Literal["data", "network", "update", "device", "checkpoint", "preview", "save"]
+Work = Literal["data", "network", "update", "device", "checkpoint", "look", "preview", "save"]
 """What the time of training goes to. The host's: while it puts work before a GPU, that works on what came before, and `device`
 is the waiting for it."""
 
-WORKS: tuple[Work, ...] = ("data", "network", "update", "device", "checkpoint", "preview", "save")
+WORKS: tuple[Work, ...] = ("data", "network", "update", "device", "checkpoint", "look", "preview", "save")
 
 
 class TrainerMetrics:
@@ -30,6 +31,7 @@ class TrainerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._peak_gpu_memory = 0
         self.loss = self._gauge("training_loss", "Training loss of the last step that was read.")
         self.learning_rate = self._gauge("training_learning_rate", "Learning rate of the last step that was read.")
         self.gradient_norm = self._gauge("training_gradient_norm", "Norm of the gradient before it was clipped.")
@@ -66,6 +68,16 @@ class TrainerMetrics:
         if torch.cuda.is_available():
             self._add_gpu()
 
+    def read_memory(self) -> int:
+        """Bytes: of the GPU the most in use since the last reading; of the process what it uses, where there is none."""
+        if not torch.cuda.is_available():
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            return pages * resource.getpagesize()
+        most: int = torch.cuda.max_memory_allocated()
+        self._peak_gpu_memory = max(self._peak_gpu_memory, most)
+        torch.cuda.reset_peak_memory_stats()
+        return most
+
     @contextmanager
     def spending(self, work: Work) -> Iterator[None]:
         """Around what the time goes to."""
@@ -83,7 +95,7 @@ class TrainerMetrics:
 
     def _add_gpu(self) -> None:
         self._gauge("trainer_peak_gpu_memory_bytes", "Most GPU memory used so far.").set_function(
-            torch.cuda.max_memory_allocated
+            lambda: max(self._peak_gpu_memory, torch.cuda.max_memory_allocated())
         )
         self._gauge("trainer_gpu_memory_bytes", "GPU memory in use by this process.").set_function(
             torch.cuda.memory_reserved

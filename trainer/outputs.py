@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import structlog
 import torch
 from PIL import Image
 
 from loramill import v1
 from store.digests import sha256_of
+from trainer.adapter_use import card_of
 from trainer.adapters.adapter import Adapter
 from trainer.config import TrainConfig
 from trainer.data.dataset import Example
@@ -24,6 +24,7 @@ from trainer.formats.archive import packed
 from trainer.formats.files import content_sha256, tensors_sha256, write
 from trainer.formats.metadata import Provenance, adapter_metadata
 from trainer.pivotal import Pivotal
+from trainer.png import as_png
 from trainer.record import RunRecord, now
 from trainer.report.contact_sheet import SheetRow, contact_sheet
 
@@ -35,16 +36,8 @@ FINAL = "final"
 Report = Callable[[Sequence[v1.AdapterFile]], str]
 """Makes the report, one HTML file as text, told of the files beside it."""
 
-
-def picture(values: np.ndarray) -> Image.Image:
-    """A picture of floats in [0, 1], (height, width, 3), rounded as diffusers rounds."""
-    return Image.fromarray((values * 255).round().astype(np.uint8))
-
-
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
+EventFile = Callable[[Path], None]
+"""Writes the event file for TensorBoard."""
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -64,12 +57,14 @@ class Output:
     """`final`, or the step in six digits."""
     step: int
     partial: bool
-    before: np.ndarray
-    """Previews without the adapter, (N, side, side, 3)."""
-    after: np.ndarray
+    before: Sequence[Image.Image]
+    """Previews without the adapter."""
+    after: Sequence[Image.Image]
     """The same with it; none where this step had no previews."""
     report: Report | None
     """None for adapters that are saved on the way."""
+    events: EventFile | None = None
+    """None where there shall be none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +88,18 @@ class Saver:
         folder = self.work / output.suffix
         folder.mkdir(parents=True, exist_ok=True)
         files = list(self._weights(folder, output))
-        if len(output.after):
+        if output.after:
             sheet = folder / "contact-sheet.png"
-            sheet.write_bytes(png(self._sheet(output)))
+            sheet.write_bytes(as_png(self._sheet(output)))
             files.append(described(v1.ADAPTER_FORMAT_CONTACT_SHEET, sheet))
+        if not output.partial:
+            card = folder / "README.md"
+            card.write_text(card_of(self, output.step, files), encoding="utf-8")
+            files.append(described(v1.ADAPTER_FORMAT_MODEL_CARD, card))
+        if output.events is not None:
+            events = folder / f"events.out.tfevents.{int(self.config.created.timestamp())}.{self.config.output_name}"
+            output.events(events)
+            files.append(described(v1.ADAPTER_FORMAT_TENSORBOARD, events))
         if output.report is not None:
             page = folder / "report.html"
             page.write_text(output.report(files), encoding="utf-8")
@@ -107,7 +110,7 @@ class Saver:
 
     def _weights(self, folder: Path, output: Output) -> Iterator[v1.AdapterFile]:
         config, layers = self.config, self.adapter.weights()
-        shown = thumbnail(picture(output.after[0])) if len(output.after) else None
+        shown = thumbnail(output.after[0]) if output.after else None
         provenance = dataclasses.replace(self.provenance, steps=output.step, thumbnail=shown)
         dtype = DTYPES[config.output_precision]
         for export in exports(layers, config, dtype):
@@ -133,7 +136,7 @@ class Saver:
     def _sheet(self, output: Output) -> Image.Image:
         prompts = self.config.previews.prompts
         rows = [
-            SheetRow(prompt.prompt, picture(before), picture(after))
+            SheetRow(prompt.prompt, before, after)
             for prompt, before, after in zip(prompts, output.before, output.after, strict=True)
         ]
         return contact_sheet(rows, self.config.title or self.config.output_name)

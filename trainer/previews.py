@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from trainer.config import PreviewConfig
 from trainer.families.base import Base, Conditioning
+from trainer.samplers import SamplerName
 
 BATCH = 8
 
@@ -34,8 +34,8 @@ def not_training(base: Base) -> Iterator[None]:
 
 
 @torch.no_grad()
-def draw_previews(base: Base, said: Said, config: PreviewConfig, side: int) -> np.ndarray:
-    """One picture per prompt, (N, side, side, 3) floats in [0, 1], with the adapters as they stand.
+def draw_previews(base: Base, said: Said, config: PreviewConfig) -> np.ndarray:
+    """One picture per prompt, (N, height, width, 3) floats in [0, 1], with the adapters as they stand.
 
     Each has a generator of its own, so that the same call of a diffusers pipeline makes the same picture. `said` tells what the
     text encoders make of prompts.
@@ -51,20 +51,24 @@ def draw_previews(base: Base, said: Said, config: PreviewConfig, side: int) -> n
                     said([prompt.negative_prompt for prompt in prompts]),
                     [prompt.seed for prompt in prompts],
                     config,
-                    side,
+                    (config.width, config.height),
+                    config.sampler,
                     output_type="np",
                 )
             )
-    return np.concatenate(pictures) if pictures else np.zeros((0, side, side, 3), dtype=np.float32)
+    return np.concatenate(pictures) if pictures else np.zeros((0, config.height, config.width, 3), dtype=np.float32)
 
 
 @torch.no_grad()
 def draw_latents(
     base: Base, said: Said, captions: Sequence[str], seeds: Sequence[int], config: PreviewConfig, side: int
 ) -> Tensor:
-    """The base's own idea of each caption, as latents (N, C, side / factor, side / factor), scaled, on the CPU."""
+    """The base's own idea of each caption, as latents (N, C, side / factor, side / factor), scaled, on the CPU.
+
+    Always by the base's own sampler: what previews look like must not change what is learnt.
+    """
     wanted, unwanted = said(captions), said([""] * len(captions))
-    images: Tensor = _drawn(base, wanted, unwanted, seeds, config, side, output_type="latent")
+    images: Tensor = _drawn(base, wanted, unwanted, seeds, config, (side, side), "base", output_type="latent")
     return images.float().cpu()
 
 
@@ -74,20 +78,24 @@ def _drawn(
     unwanted: Conditioning,
     seeds: Sequence[int],
     config: PreviewConfig,
-    side: int,
+    size: tuple[int, int],
+    sampler: SamplerName,
     *,
     output_type: str,
 ) -> Any:
-    """What diffusers' pipeline draws.
+    """What diffusers' pipeline draws at this size, (width, height).
 
     The first noise is drawn here as the pipeline would draw it, since without text encoders it would take the UNet's number type.
     """
+    from diffusers.utils.torch_utils import randn_tensor
+
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    shape = (len(seeds), base.latent_channels, side // base.factor, side // base.factor)
-    return base.pipeline()(
+    width, height = size
+    shape = (len(seeds), base.latent_channels, height // base.factor, width // base.factor)
+    return base.pipeline(sampler)(
         **base.prompts(wanted, unwanted),
-        height=side,
-        width=side,
+        height=height,
+        width=width,
         num_inference_steps=config.inference_steps,
         guidance_scale=config.guidance_scale,
         generator=generators,

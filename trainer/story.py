@@ -7,19 +7,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import yaml
 
 from loramill import v1
 from store import ObjectStore
 from store.records import read_record
-from trainer.adapters.tuner import AdaptedLayer
+from trainer.adapter_use import TYPES, files_of, usage_of
+from trainer.adapters.adapted_layer import AdaptedLayer
 from trainer.concepts.tag_check import TagFinding
 from trainer.config import TrainConfig
 from trainer.data.dataset import Reading
 from trainer.data.order import Order
+from trainer.data_report.document import tiles
 from trainer.data_report.report import DataReport, thumbnail
-from trainer.outputs import Saver, picture
+from trainer.gallery import Gallery, chosen_saves
+from trainer.outputs import FINAL, Saver
 from trainer.pivotal import Pivotal
 from trainer.report.data import (
     DatasetSummary,
@@ -31,10 +33,8 @@ from trainer.report.data import (
     PreviewSeries,
     ReportData,
     RunFacts,
-    SavedFile,
+    StrengthSheet,
     SubsetSummary,
-    TagEmbedding,
-    Usage,
 )
 from trainer.report.document import render
 
@@ -47,16 +47,6 @@ _GROUPS = (
     ("residual blocks and resamplers", re.compile(r"")),
 )
 _CAPTION_SOURCES = {"file": "a file beside each picture", "fixed": "one text", "file_or_fixed": "files, else one text"}
-_TYPES = {"lora": "LoRA", "locon": "LoCon", "loha": "LoHa", "lokr": "LoKr", "dylora": "DyLoRA"}
-_FORMATS = {
-    v1.ADAPTER_FORMAT_KOHYA: "the adapter, for ComfyUI, Forge and A1111; of a plain LoRA for diffusers too",
-    v1.ADAPTER_FORMAT_DIFFUSERS: "the same, with diffusers' own keys",
-    v1.ADAPTER_FORMAT_PEFT: "the same, as PEFT's directories, zipped",
-    v1.ADAPTER_FORMAT_CONVERTED: "converted to a plain LoRA, for programs that load nothing else",
-    v1.ADAPTER_FORMAT_TRUNCATED: "the adapter at a smaller rank",
-    v1.ADAPTER_FORMAT_EMBEDDING: "the new tokens of an activation tag, which the adapter needs, for all of these programs",
-    v1.ADAPTER_FORMAT_CONTACT_SHEET: "the same prompts and seeds without and with the adapter",
-}
 _NETWORKS = {"unet": "UNet", "text_encoder": "text encoder", "text_encoder_2": "second text encoder"}
 
 
@@ -68,13 +58,20 @@ class Story:
     reading: Reading
     warnings: list[str]
     fingerprint: str
-    data_report: DataReport
     order: Order
+    gallery: Gallery
+    decided: Sequence[str] = ()
+    """What concepts of kind AUTO turned out to be, and why."""
+    data_report: DataReport = field(init=False)
+    """Set once the run has looked at its data."""
     tags: Sequence[TagFinding] = ()
-    """What the base made of the activation tags before training."""
-    previews: dict[int, np.ndarray] = field(default_factory=dict)
-    """Pictures by step, (N, side, side, 3) floats in [0, 1]; step 0 is without the adapter."""
+    """What the base makes of the activation tags."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
+
+    def told_of_tags(self, tags: Sequence[TagFinding]) -> None:
+        """The run has looked at its activation tags."""
+        self.tags = tags
+        self.warnings.extend(tag.sentence for tag in tags if not tag.is_good)
 
 
 def read_metrics(runs: ObjectStore, fresh: list[v1.TrainingMetric]) -> list[v1.TrainingMetric]:
@@ -121,8 +118,11 @@ def _dataset(story: Story) -> DatasetSummary:
                 captions=_CAPTION_SOURCES[rules.captions.source],
             )
         )
+    name = str(story.config.spec.get("dataset", {}).get("dataset", ""))  # type: ignore[attr-defined]
     return DatasetSummary(
-        name=str(story.config.spec.get("dataset", {}).get("dataset", "")),  # type: ignore[attr-defined]
+        name=name,
+        facts=tiles(story.data_report.facts),
+        more=f"loramill dataset report {name.removeprefix('datasets/')} --format html",
         subsets=subsets,
         distinct_captions=len({example.caption for example in story.reading.examples}),
         suggestions=[
@@ -138,25 +138,37 @@ def _dataset(story: Story) -> DatasetSummary:
 
 
 def _previews(story: Story) -> list[PreviewSeries]:
-    after = sorted(step for step in story.previews if step > 0)
+    drawn = story.gallery.plain
     return [
         PreviewSeries(
             prompt=prompt.prompt,
             negative_prompt=prompt.negative_prompt,
             seed=prompt.seed,
-            without=picture(story.previews[0][place]) if 0 in story.previews else None,
-            previews=[Preview(step=step, picture=picture(story.previews[step][place])) for step in after],
+            without=drawn[0][place] if 0 in drawn else None,
+            previews=[Preview(step=step, picture=drawn[step][place]) for step in sorted(drawn) if step > 0],
         )
         for place, prompt in enumerate(story.config.previews.prompts)
     ]
 
 
-def _embeddings(saver: Saver, files: Sequence[v1.AdapterFile]) -> list[TagEmbedding]:
-    names = [file.file_name for file in files if file.format == v1.ADAPTER_FORMAT_EMBEDDING]
-    return [
-        TagEmbedding(tag=one.tag, file=name, encoders=len(rows))
-        for name, one, rows in zip(names, saver.pivotal.wanted, saver.pivotal.rows, strict=True)
-    ]
+def _sheets(story: Story, last_step: int) -> list[StrengthSheet]:
+    """What numbered adapters and the final one draw at each strength."""
+    config, gallery, found = story.config, story.gallery, []
+    saves = chosen_saves(config.save_every, last_step) if config.previews.strength_prompts else ()
+    for step in (*sorted(saves), last_step):
+        pictures = [gallery.at_strength(step, at) for at in range(len(config.previews.strengths))]
+        whole = [one for one in pictures if one]
+        if whole and len(whole) == len(pictures):
+            suffix = FINAL if step == last_step else f"{step:06d}"
+            found.append(
+                StrengthSheet(
+                    step=step,
+                    is_final=step == last_step,
+                    promotion=f"loramill adapter promote {config.job}-{suffix}",
+                    pictures=whole,
+                )
+            )
+    return found
 
 
 def _new_token_groups(pivotal: Pivotal) -> list[ModuleGroup]:
@@ -176,54 +188,13 @@ def _new_token_groups(pivotal: Pivotal) -> list[ModuleGroup]:
     ]
 
 
-def _usage(story: Story, saver: Saver, files: Sequence[v1.AdapterFile]) -> Usage:
-    config, provenance = story.config, saver.provenance
-    prompts = config.previews.prompts
-    names = {file.format: file.file_name for file in files}
-    peft = names.get(v1.ADAPTER_FORMAT_PEFT, "")
-    return Usage(
-        kohya_file=f"{config.output_name}.safetensors",
-        # What diffusers loads without loss, else PEFT, else with the loss that the list of files states.
-        diffusers_file=names.get(
-            v1.ADAPTER_FORMAT_DIFFUSERS, "" if peft else names.get(v1.ADAPTER_FORMAT_CONVERTED, "")
-        ),
-        peft_file=peft,
-        networks=list(config.trained),
-        pipeline=provenance.family.pipeline,
-        base=provenance.base_name,
-        checkpoint_file=f"{provenance.base_name}.safetensors",
-        prompt=prompts[0].prompt if prompts else config.activation_tag or config.class_words,
-        negative_prompt=prompts[0].negative_prompt if prompts else "",
-        activation_tag=config.activation_tag,
-        embeddings=_embeddings(saver, files),
-        seed=prompts[0].seed if prompts else 0,
-        width=config.pictures.resolution,
-        height=config.pictures.resolution,
-        steps=config.previews.inference_steps,
-        guidance_scale=config.previews.guidance_scale,
-    )
-
-
-def _files(files: Sequence[v1.AdapterFile]) -> list[SavedFile]:
-    return [
-        SavedFile(name=file.file_name, what=_FORMATS[file.format], size_bytes=file.size_bytes, note=_note(file))
-        for file in files
-    ]
-
-
-def _note(file: v1.AdapterFile) -> str:
-    if file.HasField("relative_error"):
-        return f"at most rank {file.rank}; lacks {100 * file.relative_error:.2g} % of the change, by its norm"
-    return f"rank {file.rank}" if file.rank else ""
-
-
 def write_report(
     story: Story, saver: Saver, steps: int, trained_seconds: float, files: Sequence[v1.AdapterFile]
 ) -> str:
     """The finished job's report, one HTML file as text; `files` are those beside it."""
     config, provenance, modules = story.config, saver.provenance, saver.adapter.modules
     trained = [*_module_groups(modules), *_new_token_groups(saver.pivotal)]
-    pictures, kind = len(story.reading.examples), _TYPES[config.adapter.type]
+    pictures, kind = len(story.reading.examples), TYPES[config.adapter.type]
     return render(
         ReportData(
             title=config.title or config.job,
@@ -247,13 +218,17 @@ def write_report(
                     prior_loss=metric.prior_loss if metric.HasField("prior_loss") else None,
                     loss_by_band=list(metric.loss_by_band),
                     validation_loss=metric.validation_loss if metric.HasField("validation_loss") else None,
+                    memory_bytes=metric.memory_bytes if metric.HasField("memory_bytes") else None,
                 )
                 for metric in story.metrics
             ],
             previews=_previews(story),
+            strengths=config.previews.strengths,
+            sheets=_sheets(story, steps),
             dataset=_dataset(story),
             warnings=[Notice(text=warning) for warning in story.warnings],
             tags=story.tags,
+            decided=story.decided,
             trained=trained,
             spec_yaml=yaml.safe_dump(config.spec, sort_keys=False, allow_unicode=True),
             digests=[
@@ -263,7 +238,7 @@ def write_report(
                 ("numeric fingerprint", story.fingerprint),
                 ("seed", str(config.optimization.seed)),
             ],
-            files=_files(files),
-            usage=_usage(story, saver, files),
+            files=files_of(files),
+            usage=usage_of(saver, files),
         )
     )

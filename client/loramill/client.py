@@ -26,7 +26,8 @@ from loramill.inputs.describe import record_of
 from loramill.inputs.layouts import read_input
 from loramill.inputs.local import open_local
 from loramill.names import ADAPTERS, BASES, DATASETS, JOBS, full_name
-from loramill.transfer import adapter_messages, described, save_download, upload_messages
+from loramill.previews import Picture, pictures
+from loramill.transfer import adapter_messages, described, save_download, save_result, upload_messages
 from loramill.upload import LocalFile, UploadProgress, on_disk, upload_files
 from loramill.v1.adapter_service_pb2_grpc import AdapterServiceStub
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
@@ -35,7 +36,7 @@ from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
 from loramill.watch import Patience, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from loramill.inputs.result import Input, InputFile, Layout
@@ -98,6 +99,16 @@ class Client:
         )
         return self._calls.unary(self._training.CreateTrainingJob, request)
 
+    def analyze_concept(
+        self, spec: v1.TrainingSpec, *, request_id: str | None = None, validate_only: bool = False
+    ) -> v1.TrainingJob:
+        """Has it measured what the spec's base already knows of its concept, and so what a job of that spec should be; a job like
+        any other, whose `results` are JSON and a page."""
+        request = v1.AnalyzeConceptRequest(
+            spec=spec, request_id=request_id or _new_request_id(), validate_only=validate_only
+        )
+        return self._calls.unary(self._training.AnalyzeConcept, request)
+
     def get_job(self, name: str) -> v1.TrainingJob:
         return self._calls.unary(self._training.GetTrainingJob, v1.GetTrainingJobRequest(name=full_name(JOBS, name)))
 
@@ -133,11 +144,32 @@ class Client:
         request = v1.DeleteTrainingJobRequest(name=full_name(JOBS, name), delete_adapters=delete_adapters)
         self._calls.unary(self._training.DeleteTrainingJob, request)
 
+    def save_result(self, name: str, path: str, folder: Path, *, overwrite: bool = False) -> Path:
+        """Saves a file that a job of another kind than training has made, under the last part of its path, checked by its digest.
+
+        A file of that name with another content is DownloadError unless `overwrite`.
+        """
+        request = v1.DownloadResultRequest(name=full_name(JOBS, name), path=path)
+        messages = self._calls.stream(self._training.DownloadResult, request, timeout=LONG_SECONDS)
+        return save_result(messages, folder, overwrite=overwrite)
+
     def list_metrics(self, name: str, *, after_step: int = 0) -> Iterator[v1.TrainingMetric]:
         """The measurements of a job, by step, fetched page by page."""
         request = v1.ListTrainingMetricsRequest(name=full_name(JOBS, name), after_step=after_step)
         for page in self._calls.pages(self._training.ListTrainingMetrics, request):
             yield from page.metrics
+
+    def get_previews(
+        self, name: str, *, after_step: int | None = None, step: int | None = None, plain: bool = False
+    ) -> Iterator[Picture]:
+        """The pictures that a job has drawn, by step, strength and prompt: of later steps than `after_step`, or of one `step`.
+
+        `plain` ones are those without the adapter and at strength 1. A stream that breaks off is DownloadError.
+        """
+        request = v1.GetTrainingPreviewsRequest(
+            name=full_name(JOBS, name), after_step=after_step, step=step, plain=plain
+        )
+        return pictures(self._calls.stream(self._training.GetTrainingPreviews, request, timeout=LONG_SECONDS))
 
     def stream_logs(self, name: str, *, launch: int = 0, follow: bool = False) -> Iterator[str]:
         """Lines of the trainer's log; `launch` 0 is the newest. With `follow`, waits for more until it has ended."""
@@ -157,6 +189,16 @@ class Client:
     def set_admission(self, admission: v1.Admission) -> v1.Admission:
         """Holds waiting jobs back, or lets them begin, in the place of all that was set before. For operators."""
         return self._calls.unary(self._training.SetAdmission, v1.SetAdmissionRequest(admission=admission))
+
+    def list_stuck_jobs(self) -> Iterator[v1.StuckJob]:
+        """Jobs of all tenants that do not get on, fetched page by page. For operators."""
+        for page in self._calls.pages(self._training.ListStuckJobs, v1.ListStuckJobsRequest()):
+            yield from page.stuck_jobs
+
+    def give_up_launch(self, tenant: str, name: str, launch: int, reason: str) -> v1.TrainingJob:
+        """Ends the newest launch of a job in the record, whatever its trainer does; the next one may start. For operators."""
+        request = v1.GiveUpLaunchRequest(tenant=tenant, name=full_name(JOBS, name), launch=launch, reason=reason)
+        return self._calls.unary(self._training.GiveUpLaunch, request)
 
     # Datasets
 
@@ -277,6 +319,54 @@ class Client:
                 f"The report of {name} ended after {len(content)} of {report.size_bytes} bytes; fetch it again."
             )
         return report, content
+
+    def create_dataset_report(
+        self, spec: v1.TrainingSpec, *, request_id: str | None = None, validate_only: bool = False
+    ) -> v1.TrainingJob:
+        """Has a report of the spec's dataset made without training, by asking its base model; a job like any other."""
+        request = v1.CreateDatasetReportRequest(
+            spec=spec, request_id=request_id or _new_request_id(), validate_only=validate_only
+        )
+        return self._calls.unary(self._datasets.CreateDatasetReport, request)
+
+    def caption_dataset(
+        self,
+        name: str,
+        captioner: str,
+        captioning: v1.CaptioningSpec | None = None,
+        *,
+        compute_class: str = "",
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> v1.TrainingJob:
+        """Has the pictures of a dataset captioned that lack one, by a model that the operator imported; a job like any other."""
+        request = v1.CaptionDatasetRequest(
+            name=full_name(DATASETS, name),
+            captioner=full_name(BASES, captioner),
+            captioning=captioning,
+            compute_class=compute_class,
+            request_id=request_id or _new_request_id(),
+            validate_only=validate_only,
+        )
+        return self._calls.unary(self._datasets.CaptionDataset, request)
+
+    def create_captioned_dataset(
+        self,
+        job: str,
+        display_name: str = "",
+        *,
+        captions: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+    ) -> v1.Dataset:
+        """A new dataset of the one that a job captioned, and its captions; `captions` are those that people have changed, by the
+        picture's path. The same `request_id` goes on where a call broke off."""
+        request = v1.CreateDatasetRequest(
+            dataset=v1.Dataset(display_name=display_name),
+            captioning_job=full_name(JOBS, job),
+            captions=captions,
+            request_id=request_id or _new_request_id(),
+        )
+        return self._calls.unary(self._datasets.CreateDataset, request, timeout=LONG_SECONDS)
 
     def delete_dataset(self, name: str) -> None:
         request = v1.DeleteDatasetRequest(name=full_name(DATASETS, name))

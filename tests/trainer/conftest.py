@@ -56,14 +56,6 @@ def finished(jobs: Jobs) -> Job:
 @pytest.fixture
 def drawn_by_trainer(monkeypatch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
     """The floats behind the trainer's previews, by step."""
-    from trainer.events import RunEvents
+    from tests.trainer.jobs import keep_what_is_drawn
 
-    drawn: dict[int, np.ndarray] = {}
-    draw = RunEvents.draw
-
-    def draw_and_keep(events: RunEvents, step: int) -> None:
-        draw(events, step)
-        drawn[step] = events.story.previews[step]
-
-    monkeypatch.setattr(RunEvents, "draw", draw_and_keep)
-    return drawn
+    return keep_what_is_drawn(monkeypatch)

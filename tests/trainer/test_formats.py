@@ -247,6 +247,7 @@ def test_what_a_finished_job_leaves(finished: Job) -> None:
         v1.ADAPTER_FORMAT_DIFFUSERS,
         v1.ADAPTER_FORMAT_PEFT,
         v1.ADAPTER_FORMAT_CONTACT_SHEET,
+        v1.ADAPTER_FORMAT_MODEL_CARD,
         v1.ADAPTER_FORMAT_REPORT,
     }
     for file in adapter.files:

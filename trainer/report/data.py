@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from trainer.concepts.tag_check import TagFinding
+from trainer.samplers import SamplerName
 
 
 class Verdict(enum.StrEnum):
@@ -58,6 +59,8 @@ class Metric:
     """The part of the loss that is prior preservation, before its weight."""
     loss_by_band: Sequence[float] = ()
     """Mean loss by equal bands of the timesteps, least noise first; an empty band is not a number."""
+    memory_bytes: int | None = None
+    """In use: on the GPU, or of the process where there is none."""
     validation_loss: float | None = None
     """Error on examples that are not trained on; None where it was not measured."""
 
@@ -81,6 +84,18 @@ class PreviewSeries:
     """What the base draws with the adapter off."""
     previews: Sequence[Preview] = ()
     """With the adapter on, in any order; of two at one step the later in the sequence counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrengthSheet:
+    """What one saved adapter draws of the first prompts at each strength."""
+
+    step: int
+    is_final: bool
+    promotion: str
+    """The command that makes it its job's preferred adapter."""
+    pictures: Sequence[Sequence[Image.Image]]
+    """By strength, then by prompt."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +161,10 @@ class DatasetSummary:
     """Pictures skipped, captions cut, duplicates and the like."""
     suggestions: Sequence[DataSuggestion] = ()
     """What to add, drop, crop or caption."""
+    facts: Sequence[tuple[str, str, str]] = ()
+    """(name, value, note) of the data report's key numbers."""
+    more: str = ""
+    """The command that shows the whole data report."""
 
     @property
     def pictures(self) -> int:
@@ -223,6 +242,7 @@ class Usage:
     steps: int = 20
     """Denoising steps."""
     guidance_scale: float = 7.5
+    sampler: SamplerName = "base"
     strength: float = 1.0
     """1 applies the adapter as it was trained."""
     pipeline: str = "StableDiffusionPipeline"
@@ -244,10 +264,16 @@ class ReportData:
     metrics: Sequence[Metric] = ()
     """In any order; of two at one step the later in the sequence counts (a run launched again repeats steps)."""
     previews: Sequence[PreviewSeries] = ()
+    strengths: Sequence[float] = ()
+    """At which `sheets` are drawn; 0 is the base alone, 1 as it was trained."""
+    sheets: Sequence[StrengthSheet] = ()
+    """By step, the final adapter last; prompts are those of `previews`."""
     dataset: DatasetSummary | None = None
     warnings: Sequence[Notice] = ()
     tags: Sequence[TagFinding] = ()
     """What the base made of the activation tags before training."""
+    decided: Sequence[str] = ()
+    """What concepts of kind AUTO turned out to be before training, and why."""
     trained: Sequence[ModuleGroup] = ()
     spec_yaml: str = ""
     """The resolved spec."""

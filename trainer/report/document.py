@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from trainer.report.data import DataSuggestion, Notice, PreviewSeries, ReportData, RunFacts
+from trainer.report.data import DataSuggestion, Notice, PreviewSeries, ReportData, RunFacts, StrengthSheet
 from trainer.report.page import HERE, digest, environment, source
-from trainer.report.pictures import data_uri, is_small
+from trainer.report.pictures import data_uri, is_small, reduced
 from trainer.report.plots import charts, final_loss
 from trainer.report.text import count, duration, figure
 from trainer.report.usage import snippets
+
+LARGEST_OF_SWEEP = 384
+"""Pixels: many pictures stand beside each other there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,25 @@ class _Series:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Row:
+    """What one adapter draws of a prompt, by strength."""
+
+    name: str
+    promotion: str
+    cells: Sequence[tuple[str, _Picture]]
+    """(strength, picture)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sweep:
+    """One prompt at every strength, by every adapter that was drawn."""
+
+    prompt: str
+    seed: int | None
+    rows: Sequence[_Row]
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Tile:
     """One key number."""
 
@@ -66,6 +88,7 @@ def render(data: ReportData) -> str:
             charts=charts(data.metrics),
             series=series,
             large_previews=any(not is_small(picture) for picture in _pictures(data.previews)),
+            sweeps=_sweeps(data),
             preview_steps=sorted({frame.step for each in series for frame in each.frames}),
             examples=_examples(data),
             suggestions=_suggestions(data),
@@ -130,6 +153,33 @@ def _series(series: PreviewSeries) -> _Series:
         without=_picture(series.without) if series.without else None,
         frames=[_Frame(step=step, picture=_picture(latest[step])) for step in sorted(latest)],
     )
+
+
+def _sweeps(data: ReportData) -> list[_Sweep]:
+    """By prompt. Without the adapter all rows would show the same: that has a row of its own."""
+    if not data.sheets:
+        return []
+    prompts = len(data.sheets[0].pictures[0])
+    return [
+        _Sweep(prompt=series.prompt, seed=series.seed, rows=_rows(data, place))
+        for place, series in enumerate(data.previews[:prompts])
+    ]
+
+
+def _rows(data: ReportData, prompt: int) -> list[_Row]:
+    def cells(sheet: StrengthSheet, *, without: bool) -> list[tuple[str, _Picture]]:
+        return [
+            (f"{strength:g}", _picture(reduced(pictures[prompt], LARGEST_OF_SWEEP)))
+            for strength, pictures in zip(data.strengths, sheet.pictures, strict=True)
+            if (strength == 0) is without
+        ]
+
+    base = cells(data.sheets[-1], without=True)
+    rows = [_Row(name="without the adapter", promotion="", cells=base)] if base else []
+    for sheet in data.sheets:
+        name = f"final adapter, after step {count(sheet.step)}" if sheet.is_final else f"after step {count(sheet.step)}"
+        rows.append(_Row(name=name, promotion=sheet.promotion, cells=cells(sheet, without=False)))
+    return rows
 
 
 def _pictures(previews: Sequence[PreviewSeries]) -> Iterator[Image.Image]:

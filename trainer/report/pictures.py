@@ -29,6 +29,15 @@ def is_small(picture: Image.Image) -> bool:
     return max(picture.size) < LOSSLESS_BELOW
 
 
+def reduced(picture: Image.Image, largest: int) -> Image.Image:
+    """The picture with no side above `largest` pixels."""
+    if max(picture.size) <= largest:
+        return picture
+    small = plain(picture)
+    small.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    return small
+
+
 def data_uri(picture: Image.Image) -> str:
     """The picture as a `data:` address: the same pixels give the same text."""
     buffer = io.BytesIO()

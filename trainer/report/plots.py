@@ -119,6 +119,7 @@ def charts(metrics: Sequence[Metric]) -> list[Chart]:
     rate = _curve(ordered, "learning rate", "c1", lambda m: m.learning_rate)
     norm = _curve(ordered, "norm", "c1", lambda m: m.gradient_norm, window=window, show_raw=True, robust=True)
     speed = _curve(ordered, "images per second", "c1", lambda m: m.images_per_second, window=window, show_raw=True)
+    memory = _curve(ordered, "memory", "c1", lambda m: None if m.memory_bytes is None else m.memory_bytes / 2**30)
     wanted = [
         _chart("loss", "Loss", steps, [*loss, prior] if prior.shown.size else loss, wide=True),
         _validation(ordered),
@@ -127,6 +128,7 @@ def charts(metrics: Sequence[Metric]) -> list[Chart]:
         _chart("gradient-norm", "Gradient norm before clipping", steps, [norm]),
         # From zero, so that a jitter looks like one.
         _chart("images-per-second", "Images per second", steps, [speed], from_zero=True),
+        _chart("memory", "Memory in use, GiB", steps, [memory], from_zero=True),
     ]
     return [chart for chart in wanted if chart]
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from trainer.report.data import Usage
 from trainer.report.text import one_line, visible
+from trainer.samplers import SAMPLERS, Sampler
 from trainer.text.tags import name_of_embedding, with_tags_called
 
 
@@ -42,7 +43,7 @@ def snippets(usage: Usage) -> list[Snippet]:
             before=f"Put {usage.kohya_file} into models/Lora{_embeddings_into(usage, 'embeddings')}, reload the list of LoRAs, "
             "and paste this as the prompt.",
             code=a1111_prompt(usage),
-            after=f"Sampler DDIM, {usage.steps} steps, CFG {usage.guidance_scale:g}, "
+            after=f"Sampler {SAMPLERS[usage.sampler].a1111}, {usage.steps} steps, CFG {usage.guidance_scale:g}, "
             f"{usage.width} × {usage.height}, seed {usage.seed}.",
         ),
     ]
@@ -64,6 +65,7 @@ def diffusers_script(usage: Usage) -> str:
             f"pipeline = {usage.pipeline}.from_pretrained({_python(usage.base)})",
             *_load_embeddings(usage),
             *load,
+            *_sampled(SAMPLERS[usage.sampler]),
             "pipeline.to(device)",
             "picture = pipeline(",
             *arguments,
@@ -76,6 +78,19 @@ def diffusers_script(usage: Usage) -> str:
             'picture.save("picture.png")',
         ]
     )
+
+
+def _from_diffusers(usage: Usage) -> str:
+    """What the script imports of it."""
+    return ", ".join(sorted(filter(None, (usage.pipeline, SAMPLERS[usage.sampler].scheduler))))
+
+
+def _sampled(sampler: Sampler) -> list[str]:
+    """The line that draws by another scheduler than the base's own."""
+    if not sampler.scheduler:
+        return []
+    options = "".join(f", {name}={value!r}" for name, value in sampler.options.items())
+    return [f"pipeline.scheduler = {sampler.scheduler}.from_config(pipeline.scheduler.config{options})"]
 
 
 def _load_embeddings(usage: Usage) -> list[str]:
@@ -112,7 +127,7 @@ def _called(prompt: str, usage: Usage, form: str) -> str:
 
 def _by_diffusers(usage: Usage) -> tuple[list[str], list[str]]:
     """Imports, and the lines that load the adapter."""
-    return ["import torch", f"from diffusers import {usage.pipeline}"], [
+    return ["import torch", f"from diffusers import {_from_diffusers(usage)}"], [
         f'pipeline.load_lora_weights(".", weight_name={_python(usage.diffusers_file)}, adapter_name="adapter")',
         f'pipeline.set_adapters("adapter", {usage.strength:g})',
     ]
@@ -120,7 +135,7 @@ def _by_diffusers(usage: Usage) -> tuple[list[str], list[str]]:
 
 def _by_peft(usage: Usage) -> tuple[list[str], list[str]]:
     """The same for types that PEFT loads and diffusers does not."""
-    imports = ["from zipfile import ZipFile", "", "import torch", f"from diffusers import {usage.pipeline}"]
+    imports = ["from zipfile import ZipFile", "", "import torch", f"from diffusers import {_from_diffusers(usage)}"]
     folder = usage.peft_file.removesuffix(".zip")
     return [*imports, "from peft import PeftModel"], [
         f"ZipFile({_python(usage.peft_file)}).extractall({_python(folder)})",
@@ -165,8 +180,8 @@ def comfyui_workflow(usage: Usage) -> str:
                 "seed": usage.seed,
                 "steps": usage.steps,
                 "cfg": usage.guidance_scale,
-                "sampler_name": "ddim",
-                "scheduler": "normal",
+                "sampler_name": SAMPLERS[usage.sampler].comfyui[0],
+                "scheduler": SAMPLERS[usage.sampler].comfyui[1],
                 "denoise": 1.0,
             },
         ),

@@ -14,6 +14,7 @@ import typer
 from store import StoreError
 from trainer.config import Targets
 from trainer.errors import StorageFailed, TrainerError, UserError
+from trainer.samplers import SamplerName
 from trainer.tools.options import UNBOUNDED, Format, Limits, Precision, weighted
 
 TRACEBACK_VARIABLE = "LORAMILL_TRACEBACK"
@@ -112,6 +113,49 @@ def merge(
     from trainer.tools.merge_into import merge_into
 
     merge_into(parts, into, out)
+
+
+@app.command()
+def compare_adapters(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(metavar="ADAPTER[:STRENGTH]...", help="Adapters, and how strongly they are applied."),
+    ],
+    base: Annotated[Path, typer.Option(help="The base model that draws, a folder in diffusers' layout.")],
+    prompt: Annotated[list[str], typer.Option(help="What to draw. May be repeated.")],
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("comparison.html"),
+    negative_prompt: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(min=0, help="Of the first noise. May be repeated: each prompt with each. Default: 0."),
+    ] = None,
+    width: Annotated[int, typer.Option(min=64, max=2048, help="Pixels, a multiple of 8.")] = 512,
+    height: Annotated[int, typer.Option(min=64, max=2048, help="Pixels, a multiple of 8.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, max=150, help="Denoising steps.")] = 20,
+    guidance: Annotated[float, typer.Option(min=1, max=30, help="Classifier-free guidance; 1 for none.")] = 7.5,
+    sampler: Annotated[SamplerName, typer.Option(help="What draws; base for the base model's own.")] = "base",
+    force: Force = False,
+) -> None:
+    """Write a page of what adapters draw of the same prompts and seeds, beside each other. It works offline."""
+    if width % 8 or height % 8:
+        raise typer.BadParameter("--width and --height must be multiples of 8.")
+    from trainer.config import PreviewConfig, PreviewPrompt
+    from trainer.tools.compare_adapters import compare_adapters as tool
+
+    previews = PreviewConfig(
+        prompts=tuple(
+            PreviewPrompt(prompt=text, negative_prompt=negative_prompt, seed=number)
+            for text in prompt
+            for number in seed or [0]
+        ),
+        every_steps=0,
+        inference_steps=steps,
+        guidance_scale=guidance,
+        width=width,
+        height=height,
+        sampler=sampler,
+    )
+    tool([weighted(text) for text in adapters], base, previews, out, force=force)
 
 
 @app.command()

@@ -33,6 +33,8 @@ class Format(StrEnum):
     CONVERTED = "converted"
     TRUNCATED = "truncated"
     EMBEDDING = "embedding"
+    MODEL_CARD = "model-card"
+    TENSORBOARD = "tensorboard"
     ALL = "all"
 
 
@@ -49,7 +51,8 @@ def download(
         Format | None,
         typer.Option(
             help="kohya (ComfyUI, Forge, A1111; the default), diffusers, peft (unpacked), converted (a LoRA made of another"
-            " type), truncated (a DyLoRA at each smaller rank), contact-sheet (PNG), report (HTML), or all."
+            " type), truncated (a DyLoRA at each smaller rank), contact-sheet (PNG), report (HTML), model-card,"
+            " tensorboard, or all."
         ),
     ] = None,
     file: Annotated[
@@ -138,6 +141,34 @@ def promote(
     """Make an adapter that was saved on the way its job's preferred one, in the place of the final one."""
     with connect(context, server) as client:
         print_one(client.promote_adapter(name), output, _details)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="ADAPTER...", help="Ids of adapters, or those of jobs for their preferred ones."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Where the page is written.")] = Path("comparison.html"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite that file.")] = False,
+    server: ServerOption = None,
+) -> None:
+    """Write a page of what adapters drew of the same prompts and seeds, beside each other. It works offline."""
+    from loramill.cli.comparing import compared
+    from loramill.errors import FileError
+    from loramill.whole_files import whole_file
+
+    if len(names) < 2:
+        raise typer.BadParameter("give at least two adapters to compare.")
+    if out.exists() and not force:
+        raise FileError(f"{out} exists; name another file with --out, or overwrite it with --force.")
+    with connect(context, server) as client:
+        adapters = [client.preferred_adapter(name).name if _is_job(name) else name for name in names]
+        page = compared(client, adapters)
+    with whole_file(out) as content:
+        content.write(page.encode())
+    typer.echo(out)
 
 
 @app.command()

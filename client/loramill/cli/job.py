@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +12,11 @@ import typer
 from loramill.cli import common
 from loramill.cli.common import Data, DataOption, Output, OutputOption, ServerOption, connect, say
 from loramill.cli.compute import plan_line
+from loramill.cli.following import InlineOption, PreviewsOption, follow_job
 from loramill.cli.length import length_line
 from loramill.cli.output import age_of, clock, print_many, print_one, printable
-from loramill.errors import SpecError
+from loramill.cli.spec_files import read_text
+from loramill.errors import FileError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,13 +47,15 @@ def submit(
     validate_only: Annotated[
         bool, typer.Option("--validate-only", help="Only check the spec, and print it with every field filled in.")
     ] = False,
+    previews: PreviewsOption = None,
+    inline: InlineOption = True,
     output: OutputOption = Output.TABLE,
     server: ServerOption = None,
 ) -> None:
     """Submit a job, and follow it until it ends. Ctrl-C stops following; the job goes on."""
     from loramill.spec import read_spec
 
-    spec = read_spec(_read_text(file), changes or [], source=str(file))
+    spec = read_spec(read_text(file), changes or [], source=str(file))
     with connect(context, server) as client:
         job = _create(client, spec, validate_only=validate_only)
         for warning in job.warnings:
@@ -65,7 +67,7 @@ def submit(
             typer.echo(f"Job {_id(job)} is accepted.{_place(job)}{_length(job)}")
         follow = watch if watch is not None else output is Output.TABLE
         if follow:
-            job = _follow(client, job.name, output, server_given=_server_given(context, server))
+            job = follow_job(context, client, job.name, output, server=server, previews=previews, inline=inline)
         _finish(job, output, watched=follow)
 
 
@@ -88,7 +90,7 @@ def import_(
     from loramill.foreign.reading import read_configuration
     from loramill.foreign.writing import advice, lines_of, spec_file
 
-    program, values = read_configuration(file.name, _read_text(file))
+    program, values = read_configuration(file.name, read_text(file))
     draft = import_configuration(program, with_companions(values, lambda name: _text_beside(file, name)))
     text = spec_file(draft, file.name)
     say(f"Read as {program.title}.")
@@ -112,18 +114,8 @@ def _text_beside(file: Path, name: str) -> str | None:
     """The text of a file that a configuration names, relative to it or to where the command runs."""
     for path in (file.parent / name, Path(name)):
         if path.is_file():
-            return _read_text(path)
+            return read_text(path)
     return None
-
-
-def _read_text(file: Path) -> str:
-    try:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{file} cannot be used:", [f"it is not UTF-8 text (byte {error.start})"]) from None
-    except OSError as error:
-        raise SpecError(f"{file} cannot be read: {error.strerror}.", []) from None
 
 
 def _create(client: Client, spec: v1.TrainingSpec, *, validate_only: bool) -> v1.TrainingJob:
@@ -161,29 +153,6 @@ def _length_line(job: v1.TrainingJob) -> str:
     return length_line(job.length, by_epochs=by_epochs) if job.HasField("length") else ""
 
 
-def _server_given(context: typer.Context, server: str | None) -> str | None:
-    return server or context.find_root().params.get("server")
-
-
-def _follow(client: Client, name: str, output: Output, *, server_given: str | None) -> v1.TrainingJob:
-    """Shows the job until it has ended. On Ctrl-C says that it goes on and how to find it again, and exits."""
-    from loramill.cli.live import follow, stream_for
-    from loramill.errors import Unreachable
-    from loramill.names import short_name
-
-    again = f"loramill job watch {short_name(name)}" + (
-        f" --server {shlex.quote(server_given)}" if server_given else ""
-    )
-    try:
-        return follow(client, name, stream_for(structured=output is not Output.TABLE))
-    except KeyboardInterrupt:
-        say(f"\nStopped watching; the job goes on. Follow it again with:\n  {again}")
-        raise  # typer ends the process with 130
-    except Unreachable:
-        say(f"The job may well go on without being watched. Follow it again with:\n  {again}")
-        raise
-
-
 def _finish(job: v1.TrainingJob, output: Output, *, watched: bool) -> None:
     """Prints how a job came out, and exits with 1 if it was watched and did not succeed."""
     from loramill.v1 import TRAINING_JOB_STATE_SUCCEEDED
@@ -192,6 +161,8 @@ def _finish(job: v1.TrainingJob, output: Output, *, watched: bool) -> None:
         print_one(job, output, _details)
     elif watched:
         typer.echo(printable(f"Job {_id(job)} {_state(job)}: {job.state_message}"))
+        if job.results:
+            typer.echo(f"Get what it has made with: loramill job results {_id(job)}")
         for adapter in job.adapters:
             typer.echo(f"Get the adapter with: loramill adapter download {adapter.rpartition('/')[2]} --format all")
     else:
@@ -204,12 +175,14 @@ def _finish(job: v1.TrainingJob, output: Output, *, watched: bool) -> None:
 def watch(
     context: typer.Context,
     name: NameArgument,
+    previews: PreviewsOption = None,
+    inline: InlineOption = True,
     output: OutputOption = Output.TABLE,
     server: ServerOption = None,
 ) -> None:
     """Follow a job until it ends. Ctrl-C stops following; the job goes on."""
     with connect(context, server) as client:
-        job = _follow(client, name, output, server_given=_server_given(context, server))
+        job = follow_job(context, client, name, output, server=server, previews=previews, inline=inline)
         _finish(job, output, watched=True)
 
 
@@ -247,6 +220,7 @@ def list_(
     now = datetime.now(UTC)
     columns = {
         "ID": _id,
+        "KIND": _kind,
         "STATE": _state,
         "STEP": _steps,
         "LOSS": lambda job: f"{job.progress.loss:.4f}" if job.progress.HasField("loss") else "",
@@ -297,6 +271,42 @@ def logs(
 
 
 @app.command()
+def results(
+    context: typer.Context,
+    name: NameArgument,
+    out: Annotated[Path, typer.Option("--out", help="The folder to save them in. Default: here.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite files that exist with another content.")] = False,
+    server: ServerOption = None,
+) -> None:
+    """Save what a job that does not train has made: a dataset's report, an analysis, captions."""
+    with connect(context, server) as client:
+        job = client.get_job(name)
+        if not job.results:
+            raise FileError(f"{name} has made no files; jobs that do not train have some once they have succeeded.")
+        for file in job.results:
+            path = client.save_result(job.name, file.path, out, overwrite=force)
+            typer.echo(f"Saved {path}.")
+
+
+@app.command()
+def previews(
+    context: typer.Context,
+    name: NameArgument,
+    folder: Annotated[
+        Path, typer.Option("--output-dir", "-o", metavar="DIR", help="Where to; made if missing.")
+    ] = Path(),
+    step: Annotated[int | None, typer.Option(min=0, help="Only those after this step; 0 without the adapter.")] = None,
+    server: ServerOption = None,
+) -> None:
+    """Save what a job has drawn so far, one PNG for each step, prompt and strength, and print the paths."""
+    from loramill.previews import save_picture
+
+    with connect(context, server) as client:
+        for picture in client.get_previews(name, step=step):
+            typer.echo(save_picture(picture, folder))
+
+
+@app.command()
 def metrics(
     context: typer.Context,
     name: NameArgument,
@@ -327,6 +337,13 @@ def _state(job: v1.TrainingJob) -> str:
     return state_word(job)
 
 
+def _kind(job: v1.TrainingJob) -> str:
+    from loramill.scalars import enum_word
+    from loramill.v1 import JobKind
+
+    return enum_word(JobKind.DESCRIPTOR, job.kind).replace("_", " ") if job.kind else ""
+
+
 def _steps(job: v1.TrainingJob) -> str:
     return f"{job.progress.step}/{job.progress.steps}" if job.progress.steps else ""
 
@@ -339,12 +356,14 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
     return {
         "Job": _id(job),
         "Title": job.spec.display_name,
+        "Kind": _kind(job),
         "State": _state(job),
         "": job.state_message,
         "Progress": "  ".join(numbers(job)),
         "Base model": job.spec.base_model.rpartition("/")[2],
         "Dataset": job.spec.dataset.dataset.rpartition("/")[2],
         "Runs on": plan_line(job.compute),
+        "Falls back to": ", ".join(plan_line(plan) for plan in job.compute_fallbacks),
         "Length": _length_line(job),
         "Created": clock(job.create_time),
         "Started": clock(job.start_time),
@@ -352,5 +371,6 @@ def _details(job: v1.TrainingJob) -> Mapping[str, str]:
         "Launches": "\n".join(launches),
         "First step": start_table(job),
         "Adapters": "\n".join(adapter.rpartition("/")[2] for adapter in job.adapters),
+        "Results": "\n".join(file.path for file in job.results),
         "Warnings": "\n".join(job.warnings),
     }

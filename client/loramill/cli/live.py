@@ -16,6 +16,7 @@ from loramill.watch import TERMINAL
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from loramill.cli.previews import Looking
     from loramill.client import Client
     from loramill.errors import Unreachable
 
@@ -25,13 +26,19 @@ _LINES_PER_TRAINING = 20
 _LOST = "The connection to the service was lost and is being made again; the job does not depend on it."
 
 
-def follow(client: Client, name: str, stream: TextIO) -> v1.TrainingJob:
-    """Shows the job on `stream` until it has ended, and returns it as it ended. KeyboardInterrupt passes through."""
+def follow(client: Client, name: str, stream: TextIO, looking: Looking | None = None) -> v1.TrainingJob:
+    """Shows the job on `stream` until it has ended, and returns it as it ended. KeyboardInterrupt passes through.
+
+    `looking` is how its previews are saved and shown.
+    """
     view = TerminalView(stream) if stream.isatty() else LineView(stream)
     with view:
+        previews = looking.of(client, view) if looking is not None else None
         job = v1.TrainingJob()
         for job in client.watch_job(name, on_lost=view.lost):
             view.show(job)
+            if previews is not None:
+                previews.look(job)
         return job
 
 
@@ -121,6 +128,12 @@ class LineView:
         tail = "  ".join(filter(None, [*numbers(job), sentence(job)]))
         self._print(f"{head}: {tail}" if tail else head)
 
+    def say(self, line: str) -> None:
+        self._print(line)
+
+    def write(self, letters: str) -> None:
+        """Nowhere: what is no terminal shows no pictures."""
+
     def lost(self, _: Unreachable) -> None:
         if not self._is_lost:  # once, however often it is tried
             self._print(_LOST)
@@ -146,6 +159,7 @@ class TerminalView:
             auto_refresh=False,
         )
         self._task = self._progress.add_task("asking", total=None, numbers="")
+        self._stream = stream
         self._live = Live(self._progress, console=Console(file=stream), refresh_per_second=8)
         self._begun = Begun()
 
@@ -171,6 +185,18 @@ class TerminalView:
             numbers="  ".join(numbers(job)),
         )
         self._draw(sentence(job))
+
+    def say(self, line: str) -> None:
+        self._live.console.print(printable(line), markup=False, highlight=False)
+
+    def write(self, letters: str) -> None:
+        """Letters as they are, above what changes in place."""
+        self._live.transient = True
+        self._live.stop()
+        self._stream.write(letters)
+        self._stream.flush()
+        self._live.transient = False
+        self._live.start(refresh=True)
 
     def lost(self, _: Unreachable) -> None:
         self._draw(_LOST)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loramill.foreign.draft import Program
 from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported
 from loramill.foreign.schedules import set_schedule
-from loramill.foreign.values import not_none, output_name, precision, truth
+from loramill.foreign.values import not_none, output_name, precision, sampler, truth
 
 if TYPE_CHECKING:
     from loramill.foreign.draft import Draft
@@ -108,7 +108,7 @@ _ROWS: tuple[Row, ...] = (
     *unsupported("nearest are adapter.targets and adapter.rules", "lora_layers", "lora_bias"),
     *unsupported("pictures are made smaller with one filter", "image_interpolation_mode", off=("lanczos",)),
     *unsupported("the text encoder's own labels are not read", "class_labels_conditioning"),
-    *unsupported("previews have one sampler", "validation_scheduler", off=("DPMSolverMultistepScheduler",)),
+    mapped("validation_scheduler", "previews.sampler", sampler),
     *unsupported("nothing is sent elsewhere; download the adapter and upload it by hand", "push_to_hub", "hub_token",
                   "hub_model_id"),
     *unsupported("all noise is of one kind", "debug_loss"),

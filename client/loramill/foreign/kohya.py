@@ -12,7 +12,7 @@ from loramill.foreign.draft import Program
 from loramill.foreign.kohya_combined import combine
 from loramill.foreign.kohya_dataset import crop, half, masks, side
 from loramill.foreign.rows import Row, Unlike, combined, left, mapped, needless, unsupported
-from loramill.foreign.values import not_none, output_name, precision, truth
+from loramill.foreign.values import not_none, output_name, precision, sampler, truth
 
 _SUBSET = "dataset.subsets[0]"
 _CAPTIONS = f"{_SUBSET}.captions"
@@ -171,7 +171,7 @@ _PREVIEWS: tuple[Row, ...] = (
     left("sample_prompts", "previews.prompts", says="a file of prompts; write them into previews.prompts"),
     *needless("there are always previews before training", "sample_at_first"),
     *unsupported("nearest is previews.every_steps", "sample_every_n_epochs"),
-    *unsupported("previews have one sampler, so that they can be compared", "sample_sampler", off=("ddim",)),
+    mapped("sample_sampler", "previews.sampler", sampler),
 )
 
 _OUTPUT: tuple[Row, ...] = (

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from loramill.foreign.rows import Unlike
-from loramill.foreign.values import optimizer, output_name, truth
+from loramill.foreign.values import optimizer, output_name, sampler, truth
 
 if TYPE_CHECKING:
     from loramill.foreign.draft import Draft
@@ -248,9 +248,27 @@ def _samples(draft: Draft) -> None:
         for key in ("prompt", "negative_prompt", "seed", "enabled"):
             if f"{item}.{key}" in draft.values:
                 draft.told(f"{item}.{key}", "mapped", "previews.prompts")
-        for key, path in (("cfg_scale", "previews.guidance_scale"), ("diffusion_steps", "previews.inference_steps")):
+        for key, path in _OF_ALL_SAMPLES.items():
             if f"{item}.{key}" in draft.values:
                 draft.set(path, draft.values[f"{item}.{key}"], f"{item}.{key}")
+        _sampler(draft, f"{item}.noise_scheduler")
+
+
+_OF_ALL_SAMPLES = {
+    "cfg_scale": "previews.guidance_scale",
+    "diffusion_steps": "previews.inference_steps",
+    "width": "previews.width",
+    "height": "previews.height",
+}
+
+
+def _sampler(draft: Draft, key: str) -> None:
+    if key not in draft.values:
+        return
+    try:
+        draft.set("previews.sampler", sampler(draft.values[key]), key)
+    except Unlike as error:
+        draft.told(key, "unsupported", f"{error}.")
 
 
 def _number(value: Any) -> float:

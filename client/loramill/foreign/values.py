@@ -41,6 +41,23 @@ _SCHEDULES = {
     "polynomial": "polynomial",
     "rex": "rex",
 }
+_SAMPLERS = {
+    "ddim": "ddim",
+    "euler": "euler",
+    "eulerdiscrete": "euler",
+    "eulera": "euler_ancestral",
+    "eulerancestraldiscrete": "euler_ancestral",
+    "heun": "heun",
+    "heundiscrete": "heun",
+    "dpmpp": "dpm_plus_plus_2m",
+    "dpmpp2m": "dpm_plus_plus_2m",
+    "dpmsolver++": "dpm_plus_plus_2m",
+    "dpmsolvermultistep": "dpm_plus_plus_2m",
+    "dpmppkarras": "dpm_plus_plus_2m_karras",
+    "unipc": "unipc",
+    "unipcmultistep": "unipc",
+}
+
 _PRECISIONS = {
     **dict.fromkeys(("no", "fp32", "float", "float32", "float_32", "none"), "fp32"),
     **dict.fromkeys(("fp16", "float16", "float_16", "half"), "fp16"),
@@ -84,6 +101,14 @@ def whole_ratio(value: Any) -> int:
     if 0 < number < 1:
         raise Unlike(f"is {value:g} of all steps, which are not known here; give optimization.warmup_steps")
     return int(number)
+
+
+def sampler(value: Any) -> str:
+    """The sampler of previews."""
+    name = str(value).lower().replace("_", "").replace(" ", "").removeprefix("k").removesuffix("scheduler")
+    if name not in _SAMPLERS:
+        raise Unlike(f"is {value}, which draws no previews here; they are drawn by the base's own scheduler")
+    return _SAMPLERS[name]
 
 
 def not_none(value: Any) -> Any:

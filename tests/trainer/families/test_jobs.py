@@ -17,7 +17,7 @@ from safetensors import safe_open
 from loramill import v1
 from store import StoreUnavailable
 from tests.trainer.assignments import Place
-from tests.trainer.jobs import Job, Jobs, small_dataset
+from tests.trainer.jobs import Job, Jobs, keep_what_is_drawn, small_dataset
 from tests.trainer.test_diffusers_interop import drawn_by_diffusers
 from trainer import run
 from trainer.data.dataset import Example
@@ -65,15 +65,9 @@ class Drawn(NamedTuple):
 
 
 def finished(jobs: Jobs, family: str, change: dict[str, object]) -> Drawn:
-    draw, previews = RunEvents.draw, dict[int, np.ndarray]()
-
-    def draw_and_keep(events: RunEvents, step: int) -> None:
-        draw(events, step)
-        previews[step] = events.story.previews[step]
-
     job = new(jobs, family, "finished", change)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunEvents, "draw", draw_and_keep)
+        previews = keep_what_is_drawn(patch)
         assert job.run() == 0
     return Drawn(job, previews)
 

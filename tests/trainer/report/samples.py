@@ -20,6 +20,7 @@ from trainer.report.data import (
     ReportData,
     RunFacts,
     SavedFile,
+    StrengthSheet,
     SubsetSummary,
     TagEmbedding,
     Usage,
@@ -46,6 +47,7 @@ def metrics(count: int = 200) -> list[Metric]:
             learning_rate=1e-4 * step / count,
             gradient_norm=float(rng.gamma(6, 1 / 6)),
             images_per_second=38.0,
+            memory_bytes=3 << 30,
             prior_loss=0.01,
             loss_by_band=(0.3, math.nan, 0.1, 0.02),
         )
@@ -71,8 +73,20 @@ def whole_report(text: str = "a zorp") -> ReportData:
             )
             for seed in range(2)
         ],
+        strengths=(0, 0.5, 1, 1.5),
+        sheets=[
+            StrengthSheet(
+                step=step,
+                is_final=step == 200,
+                promotion=f"loramill adapter promote 0a1b2c3d4e5f6g7h-{step:06d}",
+                pictures=[[star()], [star()], [heart()], [heart()]],
+            )
+            for step in (100, 200)
+        ],
         dataset=DatasetSummary(
             name=text,
+            facts=[("near duplicates", "2", text)],
+            more=text,
             subsets=[SubsetSummary(name=text, buckets=[(64, 64, 8), (56, 72, 4)], repeats=10, captions=text)],
             distinct_captions=12,
             examples=[Example(path=text, caption=text, picture=heart())],

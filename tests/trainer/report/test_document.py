@@ -19,7 +19,7 @@ from trainer.report.data import Metric, Preview, PreviewSeries, ReportData, RunF
 from trainer.report.document import render
 from trainer.report.text import visible
 
-ALL_SECTIONS = ["previews", "curves", "warnings", "tags", "data", "trained", "files", "use", "spec"]
+ALL_SECTIONS = ["previews", "strength", "curves", "warnings", "tags", "data", "trained", "files", "use", "spec"]
 
 
 def picture_of(uri: str) -> Image.Image:
@@ -104,19 +104,22 @@ def test_a_report_of_title_and_verdict_alone_stands() -> None:
     [
         ("metrics", "curves"),
         ("previews", "previews"),
+        ("sheets", "strength"),
         ("trained", "trained"),
         ("files", "files"),
     ],
 )
 def test_a_missing_part_takes_only_its_own_section_away(part: str, section: str) -> None:
     page = read_page(render(dataclasses.replace(whole_report(), **{part: ()})))
-    assert page.sections == [name for name in ALL_SECTIONS if name != section]
+    # What is drawn at several strengths are prompts of the previews.
+    gone = {section, "strength"} if part == "previews" else {section}
+    assert page.sections == [name for name in ALL_SECTIONS if name not in gone]
 
 
 def test_without_dataset_usage_and_spec_their_sections_are_gone_and_warnings_stay() -> None:
     data = dataclasses.replace(whole_report(), dataset=None, usage=None, spec_yaml="", digests=())
     page = read_page(render(data))
-    assert page.sections == ["previews", "curves", "warnings", "tags", "trained", "files"]
+    assert page.sections == ["previews", "strength", "curves", "warnings", "tags", "trained", "files"]
     assert len(page.all("li")) == 1
 
 

@@ -27,6 +27,7 @@ def test_each_measured_quantity_has_a_chart() -> None:
         "learning-rate",
         "gradient-norm",
         "images-per-second",
+        "memory",
     ]
 
 

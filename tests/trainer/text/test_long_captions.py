@@ -92,6 +92,8 @@ def test_previews_read_prompts_as_training_reads_captions(base: Base) -> None:
         every_steps=0,
         inference_steps=2,
         guidance_scale=3.0,
+        width=64,
+        height=64,
     )
     with torch.no_grad():
         wanted, unwanted = base.encode_captions([LONG]), base.encode_captions(["blue"])
@@ -107,7 +109,7 @@ def test_previews_read_prompts_as_training_reads_captions(base: Base) -> None:
         generator=torch.Generator().manual_seed(3),
         output_type="np",
     ).images
-    np.testing.assert_allclose(draw_previews(base, base.encode_captions, config, 64), expected, atol=1e-5)
+    np.testing.assert_allclose(draw_previews(base, base.encode_captions, config), expected, atol=1e-5)
 
 
 def test_other_limits_are_other_embeddings(base: Base) -> None:
