@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bench.nodes.machines import SIMULATED
-from bench.nodes.scenario import CLASS_OF
+from bench.nodes.scenario import CLASS_OF, SIMULATED
 from deploy.cluster.autoscaler import CAPACITY_TYPE
 from service.kubernetes_api import NODES, KubernetesApi
 

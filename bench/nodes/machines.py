@@ -32,9 +32,6 @@ from store.s3_client import make_client
 from store.uris import decoded
 from trainer import record
 
-SIMULATED = "kwok.x-k8s.io/node"
-"""Annotation of Node objects that no kubelet answers for."""
-
 _LEASE_NAMESPACE = "kube-node-lease"
 _HEARTBEAT_SECONDS = 10.0
 _CONDITIONS = {"Ready": True, "MemoryPressure": False, "DiskPressure": False, "PIDPressure": False}
@@ -174,7 +171,7 @@ class Machines:
 
 
 def _simulated(node: Object) -> str | None:
-    return metadata_of(node)["name"] if SIMULATED in (metadata_of(node).get("annotations") or {}) else None
+    return metadata_of(node)["name"] if scenario.SIMULATED in (metadata_of(node).get("annotations") or {}) else None
 
 
 def _placed(pod: Object) -> str | None:

@@ -12,6 +12,9 @@ ON_DEMAND, SPOT = "on-demand", "spot"
 CLASS_OF = {ON_DEMAND: "gpu", SPOT: "gpu-spot"}
 """Compute class by capacity type."""
 
+SIMULATED = "kwok.x-k8s.io/node"
+"""Annotation of Node objects that no kubelet answers for."""
+
 _PRICES = {ON_DEMAND: 1.2, SPOT: 0.4}
 """Of a GPU with its share of the machine, USD per hour."""
 
