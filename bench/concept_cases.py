@@ -89,27 +89,17 @@ def _case(
 def _known(world: World, seed: int) -> Iterator[Case]:
     """The base's own shapes, as they are and as they are called."""
     for number, shape in enumerate(world.known):
-        for naming in _NAMINGS:
-            name = f"{shape} in all colours"
-            scenes, _ = _scenes(seed, f"{name}{naming}", [shape])
-            yield _case(name, "KNOWN", scenes, [draw.draw(scene) for scene in scenes], naming, shape)
         color = list(draw.COLORS)[number]
-        scenes, _ = _scenes(seed, f"{color} {shape}", [shape])
-        scenes = [replace(scene, color=color) for scene in scenes]
-        yield _case(
-            f"{color} {shape}", "KNOWN", scenes, [draw.draw(scene) for scene in scenes], _NAMINGS[number % 4], shape
-        )
-        scenes, _ = _scenes(seed, f"striped {shape}", [shape], striped=1.0)
-        yield _case(
-            f"striped {shape}",
-            "KNOWN",
-            scenes,
-            [draw.draw(scene) for scene in scenes],
-            _NAMINGS[(number + 2) % 4],
-            shape,
-        )
-    for number in range(4):
-        shapes = [world.known[(number + place) % len(world.known)] for place in range(3)]
+        for turn, name in enumerate(
+            (f"{shape}s", f"more {shape}s", f"{shape}s once more", f"{color} {shape}s", f"striped {shape}s")
+        ):
+            scenes, _ = _scenes(seed, name, [shape], striped=float(name.startswith("striped")))
+            if name.startswith(color):
+                scenes = [replace(scene, color=color) for scene in scenes]
+            naming = _NAMINGS[(number + turn) % len(_NAMINGS)]
+            yield _case(name, "KNOWN", scenes, [draw.draw(scene) for scene in scenes], naming, shape)
+    for number in range(2):
+        shapes = [world.known[(3 * number + place) % len(world.known)] for place in range(3)]
         name = " and ".join(shapes)
         scenes, _ = _scenes(seed, name, shapes)
         yield Case(
@@ -123,9 +113,10 @@ def _known(world: World, seed: int) -> Iterator[Case]:
 def _modified(world: World, styles: Sequence[str], seed: int) -> Iterator[Case]:
     """The base's own shapes in a style that no caption has a word for."""
     for number, style in enumerate(styles):
-        for turn, naming in enumerate(_NAMINGS):
-            shape = world.known[(number + turn) % len(world.known)]
-            name = f"{style} {shape}"
+        for turn in range(2):
+            shape = world.known[(number + 3 * turn) % len(world.known)]
+            naming = _NAMINGS[(number + turn) % len(_NAMINGS)]
+            name = f"{style} {shape}s"
             scenes, rng = _scenes(seed, name, [shape])
             pictures = [STYLES[style](scene, rng) for scene in scenes]
             case = _case(name, "MODIFIED", scenes, pictures, naming, shape)
@@ -145,16 +136,27 @@ def _without_color(case: Case, scenes: Sequence[draw.Scene]) -> Case:
 
 
 def _new(world: World, forms: Sequence[str], seed: int) -> Iterator[Case]:
-    """Forms and shapes that the base never met: by a tag, by their own word, and by one of another thing."""
+    """Forms and shapes that the base never met: by a tag, and by their own word."""
     for number, form in enumerate([*world.held_out, *forms]):
-        other = world.known[number % len(world.known)]
         for naming, class_words in (
             ("tag inside", ""),
-            ("word and class words", form),
             ("word alone", ""),
-            ("tag inside", other),
+            ("tag in front" if number % 2 else "word and class words", form),
         ):
-            name = f"{form} as {other}" if class_words == other else form
-            scenes, _ = _scenes(seed, f"{name}{naming}", [form if form in draw.SHAPES else "circle"])
-            pictures = [draw.draw(scene) if form in draw.SHAPES else draw_form(form, scene) for scene in scenes]
-            yield _case(name, "NEW", scenes, pictures, naming, form, class_words)
+            yield _form_case(form, form, seed, naming, class_words)
+
+
+def misnamed(world: World, seed: int, *, of_the_rule: bool) -> Iterator[Case]:
+    """New forms whose class words are those of another thing. What the right answer is depends on how alike the two are, so that
+    these are told and not counted."""
+    forms = FORMS_OF_THE_RULE if of_the_rule else tuple(FORMS)
+    for number, form in enumerate([*world.held_out, *forms]):
+        other = world.known[number % len(world.known)]
+        yield _form_case(f"{form} called {other}", form, seed, "tag inside", other)
+
+
+def _form_case(name: str, form: str, seed: int, naming: str, class_words: str) -> Case:
+    is_shape = form in draw.SHAPES
+    scenes, _ = _scenes(seed, f"{name}{naming}", [form if is_shape else "circle"])
+    pictures = [draw.draw(scene) if is_shape else draw_form(form, scene) for scene in scenes]
+    return _case(name, "NEW", scenes, pictures, naming, form, class_words)

@@ -13,21 +13,23 @@ import argparse
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from bench import second_base
-from bench.concept_cases import Case, World, cases
+from bench.concept_cases import Case, World, cases, misnamed
 from trainer.builtin.shapes import draw
 from trainer.concepts.analysis import naming_for
 from trainer.concepts.evidence import Estimate, Figures, figures
-from trainer.concepts.measuring import FULL, Instrument, Pictures
+from trainer.concepts.measuring import QUICK, Instrument, Pictures
 from trainer.concepts.verdict import Verdict, verdict_of
 from trainer.config import PreviewConfig
 from trainer.config_concepts import ConceptConfig
+from trainer.data_report.budget import evenly
 from trainer.families.base import Base, Conditioning, Framing
 from trainer.families.registry import load_base
 
@@ -50,19 +52,20 @@ class Asked:
                 self._said[text] = self.base.encode_captions([text])
         return Conditioning(torch.cat([self._said[text].words for text in texts]))
 
-    def figures(self, case: Case) -> Figures:
-        """As an analysis of the case's dataset would find them."""
-        means, _ = self.base.encode_pictures(np.stack([np.asarray(picture) for picture in case.pictures]))
+    def judged(self, case: Case) -> tuple[Verdict, Figures]:
+        """As a job whose concept is of kind AUTO would find them before it trains."""
+        shown = evenly(len(case.pictures), QUICK.pictures)
+        means, _ = self.base.encode_pictures(np.stack([np.asarray(case.pictures[place]) for place in shown]))
         pictures = Pictures(
-            tuple(range(len(means))),
+            shown,
             [self.base.scaled(mean) for mean in means],
             [FRAMING] * len(means),
-            [f"{case.name} {place}" for place in range(len(means))],
+            [f"{case.name} {place}" for place in shown],
         )
         instrument = Instrument(
             base=self.base,
             said=self.said,
-            at_once=FULL.pairs,
+            at_once=QUICK.pairs,
             drawing=PreviewConfig(prompts=(), every_steps=0, inference_steps=20, guidance_scale=3.0),
             side=draw.SIZE,
             progress=lambda _: _quiet,
@@ -73,52 +76,60 @@ class Asked:
             class_words=case.class_words,
             prior_preservation=None,
         )
-        said = naming_for(instrument, pictures, case.captions, concept, FULL)
-        return figures(instrument.evidence(pictures, said, instrument.drawn(said.named), FULL.pairs))
+        said = naming_for(instrument, pictures, [case.captions[place] for place in shown], concept, QUICK)
+        found = figures(instrument.evidence(pictures, said, instrument.drawn(said.named), QUICK.pairs))
+        return verdict_of(found, is_guess=said.is_guess), found
 
 
 def _quiet(_: int, __: int) -> None:
     """Cases are told one by one."""
 
 
-def verdicts(folder: Path, world: World, seed: int, work: Path, *, of_the_rule: bool) -> Iterator[tuple[Case, Figures]]:
-    """Each case with its figures, those of a run before from `work`."""
+Judged = tuple[Case, Verdict, Figures]
+
+
+def verdicts(folder: Path, all_cases: Iterable[Case], work: Path) -> Iterator[Judged]:
+    """Each case with its verdict and figures, those of a run before from `work`."""
     asked: Asked | None = None
     work.mkdir(parents=True, exist_ok=True)
-    for number, case in enumerate(cases(world, seed, of_the_rule=of_the_rule)):
-        kept = work / f"{number:04d}.json"
+    for case in all_cases:
+        kept = work / f"{case.name.replace(' ', '-').replace(':', '')}.json"
         if not kept.exists():
             asked = asked or Asked(folder)
-            found = asked.figures(case)
+            verdict, found = asked.judged(case)
             partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps({"name": case.name, **dataclasses.asdict(found)}))
+            partial.write_text(json.dumps({"verdict": verdict.value, "figures": dataclasses.asdict(found)}))
             partial.replace(kept)
-        yield case, _figures(json.loads(kept.read_text()))
+        plain = json.loads(kept.read_text())
+        yield case, Verdict(plain["verdict"]), _figures(plain["figures"])
 
 
-def _figures(plain: dict[str, object]) -> Figures:
-    estimates = {
-        name: Estimate(**plain[name])  # type: ignore[arg-type]
-        for name in ("distance", "name_gain", "caption_gain", "empty_distance")
-    }
-    return Figures(**estimates, distance_by_band=tuple(plain["distance_by_band"]))  # type: ignore[arg-type]
+def _figures(plain: dict[str, Any]) -> Figures:
+    estimates = {name: Estimate(**value) for name, value in plain.items() if isinstance(value, dict)}
+    return Figures(**estimates, distance_by_band=tuple(plain["distance_by_band"]))
 
 
-def told(found: Sequence[tuple[Case, Figures]], rule: Callable[[Figures], Verdict] = verdict_of) -> list[str]:
-    """Lines: each case that was judged wrongly, then the table of answers and verdicts, then the share that is right."""
-    judged = [(case, numbers, rule(numbers)) for case, numbers in found]
-    lines = [
-        f"wrong: {case.name}: {verdict}, not {case.answer}: name gain {numbers.name_gain.value:.2f}, "
-        f"distance {numbers.distance.value:.2f}"
-        for case, numbers, verdict in judged
-        if verdict != case.answer
-    ]
-    counts = Counter((case.answer, verdict.value) for case, _, verdict in judged)
+def line_of(case: Case, verdict: Verdict, found: Figures) -> str:
+    mark = " " if verdict == case.answer else "≠"
+    return (
+        f"{case.answer:<8} {mark} {verdict.value:<8}  means {found.own_gain.value:5.2f}  tells {found.name_gain.value:6.2f}  "
+        f"distance {found.distance.value:5.2f}  {case.name}"
+    )
+
+
+def table(judged: Sequence[Judged]) -> list[str]:
+    """Answers and verdicts, and the share that is right."""
+    counts = Counter((case.answer, verdict.value) for case, verdict, _ in judged)
     kinds = [verdict.value for verdict in Verdict]
-    lines += ["", "| is | " + " | ".join(f"judged {kind}" for kind in kinds) + " |", "|---" * 4 + "|"]
-    lines += [f"| {answer} | " + " | ".join(str(counts[answer, kind]) for kind in kinds) + " |" for answer in kinds]
-    right = sum(verdict == case.answer for case, _, verdict in judged)
-    return [*lines, "", f"{right} of {len(judged)} right, {right / len(judged):.1%}."]
+    rows = [f"| {answer} | " + " | ".join(str(counts[answer, kind]) for kind in kinds) + " |" for answer in kinds]
+    right = sum(verdict == case.answer for case, verdict, _ in judged)
+    return [
+        "| is | " + " | ".join(f"judged {kind}" for kind in kinds) + " |",
+        "|---" * 4 + "|",
+        *rows,
+        "",
+        f"{right} of {len(judged)} right, {right / len(judged):.1%}.",
+    ]
 
 
 def main() -> None:
@@ -141,16 +152,14 @@ def main() -> None:
         for row in rows(options.pictures, folder, Words(tuple(world.known), tuple(world.held_out)), seed=12 * seed):
             print("| " + " | ".join(row) + " |", flush=True)
         return
-    found = []
-    work = options.work / f"verdicts-{seed}"
-    for case, numbers in verdicts(folder, world, seed, work, of_the_rule=not options.second):
-        found.append((case, numbers))
-        print(
-            f"{case.answer:<9} {verdict_of(numbers).value:<9} name gain {numbers.name_gain.value:6.2f}  distance "
-            f"{numbers.distance.value:6.2f}  {case.name}",
-            flush=True,
-        )
-    print("\n".join(told(found)))
+    of_the_rule = not options.second
+    judged = []
+    for one in verdicts(folder, cases(world, seed, of_the_rule=of_the_rule), options.work / f"verdicts-{seed}"):
+        judged.append(one)
+        print(line_of(*one), flush=True)
+    print("\n".join(["", *table(judged), "", "Called by the word of another thing, not counted:"]))
+    for one in verdicts(folder, misnamed(world, seed, of_the_rule=of_the_rule), options.work / f"misnamed-{seed}"):
+        print(line_of(*one), flush=True)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def _analyzed(materials: AnalysisMaterials, place: int, effort: Effort, *, with_
     own = instrument.drawn(said.named)
     evidence = instrument.evidence(pictures, said, own, effort.pairs)
     found = figures(evidence)
-    verdict = verdict_of(found)
+    verdict = verdict_of(found, is_guess=said.is_guess)
     checks = _tag_checks(materials, measured)
     asks_for_tag = not concept.activation_tag and verdict is Verdict.NEW
     return ConceptAnalysis(
@@ -201,12 +201,12 @@ def naming_for(
     tag = concept.activation_tag
     if concept.class_words:
         return naming(texts, tag, concept.class_words)
-    names = heads(texts, tag)
+    names, is_guess = heads(texts, tag), False
     says_nothing = not any(bare(text, tag).strip() for text in texts)
     if not names and (has_tag_inside(texts, tag) or says_nothing):
         encoder = instrument.base.text_encoders[0]
-        names = ordinary_words(lambda word: len(encoder.token_ids(word)) == 1)
-    candidates = [naming(texts, tag, name) for name in names] or [naming(texts, tag, "")]
+        names, is_guess = ordinary_words(lambda word: len(encoder.token_ids(word)) == 1), True
+    candidates = [naming(texts, tag, name, is_guess=is_guess) for name in names] or [naming(texts, tag, "")]
     if len(candidates) == 1:
         return candidates[0]
     gains = instrument.name_gains(pictures, candidates, effort.trial_pairs)

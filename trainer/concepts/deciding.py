@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import structlog
-
 from loramill import v1
 from store.records import put_record, read_record
 from trainer.concepts.analysis import AnalysisMaterials, ConceptAnalysis, decided
@@ -16,8 +14,6 @@ from trainer.errors import TrainerError
 from trainer.families.base import Base
 from trainer.preparation import Preparation
 from trainer.record import now
-
-log = structlog.get_logger()
 
 KEY = "concepts.json"
 """Of the record of the decision, in what all runs of a job share."""
@@ -41,7 +37,7 @@ def with_concepts_decided(
     if decision is None:
         raise TrainerError("What was decided of the job's concepts cannot be read back; look at the object store.")
     for message in decision.messages:
-        log.info("concept decided", why=message)
+        preparation.reporter.phase(v1.PHASE_EXAMINING, message)
     assignment = v1.Assignment()
     assignment.CopyFrom(preparation.record.assignment)
     assignment.spec.CopyFrom(decision.spec)

@@ -62,7 +62,14 @@ def _tiles(one: ConceptAnalysis) -> list[tuple[str, str, str]]:
     found, name = one.figures, one.evidence.naming.name
     called = f"“{name}”" if name else "the captions"
     return [
-        ("distance", *_told(found.distance, "error on these pictures over that on its own")),
+        (
+            "distance",
+            *_told(found.distance, "error on these pictures over that on its own, in the band where they differ most"),
+        ),
+        (
+            f"what {called} means to it",
+            *_told(found.own_gain, "share of the error on its own pictures that it takes off"),
+        ),
         (f"what {called} tells", *_told(found.name_gain, "of these pictures, over that of its own")),
         ("what captions tell", *_told(found.caption_gain, "the same of whole captions")),
         ("without any text", *_told(found.empty_distance, "error over that on its own")),

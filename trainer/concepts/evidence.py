@@ -19,6 +19,8 @@ Errors = NDArray[np.float64]
 
 BANDS = 4
 """Equal parts of the timesteps, the least noise first."""
+_LEAST_GAIN = 0.02
+"""Gains on the base's own pictures below it are none; shares of them would be of any size."""
 _SAMPLES = 400
 _LEVEL = 0.95
 
@@ -30,7 +32,7 @@ class Side:
     named: Errors
     """Under each picture's caption with the concept's name."""
     unnamed: Errors
-    """Under it without the name; where nothing calls the concept, as `nothing`."""
+    """Under it without the name; where nothing calls the concept, under the caption of another picture."""
     name_alone: Errors
     """Under the name and nothing else; where nothing calls it, as `nothing`."""
     nothing: Errors
@@ -62,27 +64,35 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What the decision follows from."""
+    """What the decision follows from. A gain is a share of the error that is taken off, a mean over the timesteps, so that each
+    counts the same though errors are largest where there is least noise."""
 
     distance: Estimate
     """Error of the dataset's pictures under their named captions, over that of the base's own pictures: 1 where the base would
-    have drawn them itself."""
+    have drawn them itself. The largest of `distance_by_band`."""
+    own_gain: Estimate
+    """What the name takes off the error on the base's own pictures: about 0 where it means nothing to the base."""
     name_gain: Estimate
-    """How much the name lessens the error on the dataset's pictures, over how much it does on the base's own: 1 where it says as
-    much of them, 0 where it says nothing, below 0 where it misleads."""
+    """What the name takes off the error on the dataset's pictures, over `own_gain`: 1 where it says as much of them, 0 where it
+    says nothing, below 0 where it misleads."""
     caption_gain: Estimate
     """The same of the whole caption against the empty text."""
     empty_distance: Estimate
     """Error under the empty text, over that of the base's own pictures."""
     distance_by_band: tuple[float, ...]
-    """`distance` in each of BANDS parts of the timesteps, the least noise first."""
+    """The distance in each of BANDS parts of the timesteps, the least noise first."""
+
+
+Places = Sequence[int]
+Statistic = Callable[[Places, Places], float]
+"""A number of some pictures of the dataset and some of the base's own."""
 
 
 def figures(evidence: Evidence) -> Figures:
     """Deterministic: the same evidence gives the same figures."""
     data, own = evidence.dataset, evidence.own
 
-    def estimate(of: Callable[[Sequence[int], Sequence[int]], float]) -> Estimate:
+    def estimate(of: Statistic) -> Estimate:
         everyone = range(len(data.named)), range(len(own.named))
         draws = generator(0, "concept figures")
         sampled = [
@@ -92,19 +102,30 @@ def figures(evidence: Evidence) -> Figures:
         low, high = np.quantile(sampled, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
         return Estimate(of(*everyone), float(low), float(high))
 
-    def gain(without: Callable[[Side], Errors]) -> Callable[[Sequence[int], Sequence[int]], float]:
-        mine, theirs = ((without(side) - side.named).mean(axis=1) / 1.0 for side in (data, own))
-        return lambda a, b: _ratio(mine[a].mean(), theirs[b].mean())
+    def share(without: Callable[[Side], Errors]) -> Statistic:
+        def of(a: Places, b: Places) -> float:
+            mine, theirs = _gain(data.named[a], without(data)[a]), _gain(own.named[b], without(own)[b])
+            return mine / max(theirs, _LEAST_GAIN)
+
+        return of
+
+    def by_band(a: Places, b: Places) -> list[float]:
+        bands = _bands(len(evidence.timesteps))
+        return [_ratio(data.named[a][:, band].mean(), own.named[b][:, band].mean()) for band in bands]
 
     return Figures(
-        distance=estimate(lambda a, b: _ratio(data.named[a].mean(), own.named[b].mean())),
-        name_gain=estimate(gain(lambda side: side.unnamed)),
-        caption_gain=estimate(gain(lambda side: side.nothing)),
+        distance=estimate(lambda a, b: max(by_band(a, b))),
+        own_gain=estimate(lambda _, b: _gain(own.named[b], own.unnamed[b])),
+        name_gain=estimate(share(lambda side: side.unnamed)),
+        caption_gain=estimate(share(lambda side: side.nothing)),
         empty_distance=estimate(lambda a, b: _ratio(data.nothing[a].mean(), own.nothing[b].mean())),
-        distance_by_band=tuple(
-            _ratio(data.named[:, band].mean(), own.named[:, band].mean()) for band in _bands(len(evidence.timesteps))
-        ),
+        distance_by_band=tuple(by_band(range(len(data.named)), range(len(own.named)))),
     )
+
+
+def _gain(named: Errors, without: Errors) -> float:
+    """Share of the error that the text takes off, a mean over the timesteps."""
+    return float((1 - named.mean(axis=0) / np.maximum(without.mean(axis=0), 1e-9)).mean())
 
 
 def _bands(count: int) -> list[slice]:

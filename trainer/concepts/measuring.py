@@ -70,12 +70,13 @@ class Instrument:
     def name_gains(self, pictures: Pictures, candidates: Sequence[Naming], trial_pairs: int) -> list[float]:
         """How much the error lessens with each name, a mean over the pictures; of names on trial."""
         progress, found = self.progress("looking for what the base calls it"), []
+        without: dict[tuple[str, ...], Errors] = {}
         for done, candidate in enumerate(candidates):
             progress(done, len(candidates))
-            without, with_it = (
-                self._errors(pictures, texts, trial_pairs) for texts in (candidate.unnamed, candidate.named)
-            )
-            found.append(float((without - with_it).mean()))
+            if candidate.unnamed not in without:
+                without[candidate.unnamed] = self._errors(pictures, candidate.unnamed, trial_pairs)
+            with_it = self._errors(pictures, candidate.named, trial_pairs)
+            found.append(float((without[candidate.unnamed] - with_it).mean()))
         progress(len(candidates), len(candidates))
         return found
 
@@ -95,20 +96,21 @@ class Instrument:
         """Both sides, at `count` pairs; `own` are the pictures that were drawn for the named captions."""
         square = Framing((self.side, self.side), (0, 0), (self.side, self.side))
         drawn = Pictures(pictures.places, own, [square] * len(own), pictures.keys)
-        progress, done, total = self.progress("asking the base about the concept"), 0, 8 if concept.name else 4
+        progress = self.progress("asking the base about the concept")
+        done, total = 0, (8 if concept.name else 6) * len(own)
 
-        def measured(of: Pictures, texts: Sequence[str]) -> Errors:
+        def told() -> None:
             nonlocal done
             progress(done, total)
             done += 1
-            return self._errors(of, texts, count)
+
+        def measured(of: Pictures, texts: Sequence[str]) -> Errors:
+            return self._errors(of, texts, count, told)
 
         def side(of: Pictures) -> Side:
             named, nothing = measured(of, concept.named), measured(of, [""] * len(concept.named))
-            if not concept.name:
-                return Side(named=named, unnamed=nothing, name_alone=nothing, nothing=nothing)
             unnamed = measured(of, concept.unnamed)
-            alone = measured(of, [concept.name] * len(concept.named))
+            alone = measured(of, [concept.name] * len(concept.named)) if concept.name else nothing
             return Side(named=named, unnamed=unnamed, name_alone=alone, nothing=nothing)
 
         found = Evidence(
@@ -121,10 +123,13 @@ class Instrument:
         progress(total, total)
         return found
 
-    def _errors(self, pictures: Pictures, texts: Sequence[str], count: int) -> Errors:
+    def _errors(
+        self, pictures: Pictures, texts: Sequence[str], count: int, before_each: Callable[[], None] = lambda: None
+    ) -> Errors:
         """(N, T) of each picture under its text."""
         rows = []
         for latents, framing, key, text in zip(pictures.latents, pictures.framings, pictures.keys, texts, strict=True):
+            before_each()
             measured = pairs(count, self.base, latents.shape, _PURPOSE, key)
             found = errors(self.base, self.said, latents, framing, text, measured, self.at_once)
             rows.append(found.double().view(2, -1).mean(dim=0).numpy())

@@ -37,16 +37,16 @@ class Naming:
     named: tuple[str, ...]
     """Each caption with the name, without the activation tag."""
     unnamed: tuple[str, ...]
-    """Each caption with neither."""
+    """Each caption with neither; where nothing calls the concept, the caption of another picture."""
+    is_guess: bool
+    """Whether nobody calls the concept so, and the name is only tried."""
 
 
-def naming(texts: Sequence[str], activation_tag: str, name: str) -> Naming:
+def naming(texts: Sequence[str], activation_tag: str, name: str, *, is_guess: bool = False) -> Naming:
     """Of captions as they are trained, the activation tag in front or in the sentence."""
-    return Naming(
-        name=name,
-        named=tuple(_named(text, activation_tag, name) for text in texts),
-        unnamed=tuple(_unnamed(text, activation_tag, name) for text in texts),
-    )
+    named = [_named(text, activation_tag, name) for text in texts]
+    unnamed = [_unnamed(text, activation_tag, name) for text in texts] if name else [*named[1:], *named[:1]]
+    return Naming(name=name, named=tuple(named), unnamed=tuple(unnamed), is_guess=is_guess)
 
 
 def has_tag_inside(texts: Sequence[str], activation_tag: str) -> bool:

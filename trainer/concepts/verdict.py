@@ -28,17 +28,22 @@ class Verdict(enum.StrEnum):
 class Rule:
     """Limits, fixed on `builtin://shapes` and judged on another base (`bench/concepts.py`)."""
 
-    speaks: float = 0.4
-    """`name_gain` from which the base knows the thing by this name."""
-    close: float = 1.5
+    means_something: float = 0.08
+    """`own_gain` from which the name means something to the base at all."""
+    speaks: float = 0.2
+    """`name_gain` from which the base knows the thing by a name that the job or its captions call it by."""
+    guess_speaks: float = 0.6
+    """The same of a name that was only tried: the best of several says something of nearly everything."""
+    close: float = 1.2
     """`distance` up to which the base would have drawn it itself."""
 
 
 RULE = Rule()
 
 
-def verdict_of(figures: Figures, rule: Rule = RULE) -> Verdict:
-    """`name_gain` is that of the whole caption where nothing calls the concept."""
-    if figures.name_gain.value < rule.speaks:
+def verdict_of(found: Figures, *, is_guess: bool, rule: Rule = RULE) -> Verdict:
+    """`is_guess` says whether nobody called the concept by the name that was measured."""
+    needed = rule.guess_speaks if is_guess else rule.speaks
+    if found.own_gain.value < rule.means_something or found.name_gain.value < needed:
         return Verdict.NEW
-    return Verdict.KNOWN if figures.distance.value <= rule.close else Verdict.MODIFIED
+    return Verdict.KNOWN if found.distance.value <= rule.close else Verdict.MODIFIED

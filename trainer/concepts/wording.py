@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trainer.concepts.evidence import Estimate, Figures
-from trainer.concepts.verdict import Verdict
+from trainer.concepts.verdict import RULE, Verdict
 
 
 def sentence_of(verdict: Verdict, figures: Figures, name: str) -> str:
@@ -14,13 +14,15 @@ def sentence_of(verdict: Verdict, figures: Figures, name: str) -> str:
         return f"KNOWN: the base already knows this, you need no adapter: {says}, and {errs}."
     if verdict is Verdict.MODIFIED:
         return f"MODIFIED: the base knows this, but renders it otherwise: {says}, and {errs}."
+    if figures.own_gain.value < RULE.means_something:
+        says = f"{_called(name, 'means', 'mean')} nothing to it"
     return f"NEW: the base does not know this: {says}, and {errs}."
 
 
-def _called(name: str) -> str:
-    return (
-        f"the words {name!r} tell it" if " " in name else f"the word {name!r} tells it" if name else "captions tell it"
-    )
+def _called(name: str, verb: str = "tells it", verb_of_many: str = "tell it") -> str:
+    if not name:
+        return f"what captions say {verb}"
+    return f"the words {name!r} {verb_of_many}" if " " in name else f"the word {name!r} {verb}"
 
 
 def _as_much(gain: Estimate) -> str:

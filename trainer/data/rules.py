@@ -62,8 +62,10 @@ class SubsetRules:
     repeats: int = 1
     """Visits of each picture in an epoch."""
     captions: CaptionRules = field(default_factory=CaptionRules)
+    concept: int = 0
+    """Place among the job's concepts of the one that the pictures show."""
     activation_tag: str = ""
-    """Of the concept that the pictures show; empty if it has none, or if they show its class."""
+    """Of that concept; empty if it has none, or if the pictures show its class."""
     class_images: bool = False
     """Whether the pictures show the class and not the concept."""
     weight: float = 1.0

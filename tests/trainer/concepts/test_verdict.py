@@ -36,33 +36,50 @@ OWN = side(0.02, 0.04, 0.05)
     ("dataset", "verdict"),
     [
         (side(0.018, 0.036, 0.05), Verdict.KNOWN),
-        (side(0.08, 0.10, 0.12), Verdict.MODIFIED),
+        (side(0.08, 0.12, 0.14), Verdict.MODIFIED),
+        (side(0.10, 0.105, 0.14), Verdict.NEW),
         (side(0.11, 0.11, 0.10), Verdict.NEW),
         (side(0.11, 0.09, 0.10), Verdict.NEW),
     ],
 )
 def test_verdicts(dataset: Side, verdict: Verdict) -> None:
     found = figures(evidence(dataset, OWN))
-    assert verdict_of(found) is verdict
+    assert verdict_of(found, is_guess=False) is verdict
     assert sentence_of(verdict, found, "star").startswith(f"{verdict}: ")
+
+
+def test_a_word_that_means_nothing_to_the_base_makes_it_new() -> None:
+    own = side(0.0200, 0.0202, 0.03)
+    found = figures(evidence(side(0.08, 0.12, 0.14), own))
+    assert verdict_of(found, is_guess=False) is Verdict.NEW
+    assert "the word 'star' means nothing to it" in sentence_of(Verdict.NEW, found, "star")
+
+
+def test_a_name_that_was_only_tried_must_say_more() -> None:
+    found = figures(evidence(side(0.08, 0.10, 0.12), OWN))
+    assert verdict_of(found, is_guess=False) is Verdict.MODIFIED
+    assert verdict_of(found, is_guess=True) is Verdict.NEW
 
 
 def test_figures_have_intervals_and_repeat() -> None:
     shown = evidence(side(0.08, 0.10, 0.12), OWN)
     found = figures(shown)
     assert found == figures(shown)
-    assert found.distance.value == pytest.approx(4)
-    assert found.name_gain.value == pytest.approx(1)
-    assert found.caption_gain.value == pytest.approx(4 / 3)
-    assert found.distance.low < found.distance.value < found.distance.high
+    assert found.own_gain.value == pytest.approx(0.5)
+    assert found.name_gain.value == pytest.approx(0.2 / 0.5)
+    assert found.caption_gain.value == pytest.approx((1 / 3) / 0.6)
     assert found.distance_by_band == pytest.approx((4, 4, 4, 4))
+    assert found.distance.low < found.distance_by_band[0] < found.distance.high
+    assert found.empty_distance.value == pytest.approx(0.12 / 0.05)
 
 
-def test_bands_are_told_apart() -> None:
+def test_the_band_where_they_differ_most_is_the_distance() -> None:
     fine = np.array([5.0, 5, 1, 1, 1, 1, 1, 1])
     other = side(0.02, 0.04, 0.05)
     styled = Side(named=other.named * fine, unnamed=other.unnamed, name_alone=other.unnamed, nothing=other.nothing)
-    assert figures(evidence(styled, OWN)).distance_by_band == pytest.approx((5, 1, 1, 1))
+    found = figures(evidence(styled, OWN))
+    assert found.distance_by_band == pytest.approx((5, 1, 1, 1))
+    assert found.distance.value == pytest.approx(5)
 
 
 def concept(tag: str = "", class_words: str = "", prior: bool | None = None) -> ConceptConfig:
