@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,3 +39,60 @@ def admitted(places: Iterable[Place], limit: int) -> list[Place]:
     all_places = list(places)
     under_way = sum(not place.waits for place in all_places)
     return in_order(place for place in all_places if not place.held_back)[: max(0, limit - under_way)]
+
+
+class Places(UserDict[tuple[str, str], Place]):
+    """The living jobs by tenant and id. Changed in one thread, read from any.
+
+    What follows from all of them is worked out when it is asked for after a change, not for each of ten thousand jobs anew.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """At most `limit` jobs are under way at once."""
+        super().__init__()
+        self._limit = limit
+        self._changes = 0
+        self._positions: tuple[int, dict[tuple[str, str], int]] = (-1, {})
+        self._next_ones: tuple[int, dict[Place, None]] = (-1, {})
+        self.under_way = 0
+        self.held_back = 0
+        """Of those that wait."""
+
+    def __setitem__(self, key: tuple[str, str], place: Place) -> None:
+        before = self.get(key)
+        if before != place:
+            super().__setitem__(key, place)
+            self._count(before, -1)
+            self._count(place, 1)
+
+    def __delitem__(self, key: tuple[str, str]) -> None:
+        before = self[key]
+        super().__delitem__(key)
+        self._count(before, -1)
+
+    @property
+    def positions(self) -> dict[tuple[str, str], int]:
+        """Of the waiting jobs; from 1, the next to start."""
+        changes, found = self._changes, self._positions
+        if found[0] != changes:
+            waiting = in_order(list(self.data.values()))
+            found = changes, {(place.tenant, place.job): at for at, place in enumerate(waiting, 1)}
+            self._positions = found
+        return found[1]
+
+    @property
+    def next_ones(self) -> dict[Place, None]:
+        """Those that may start now, in order."""
+        if self.under_way >= self._limit:
+            return {}
+        changes, found = self._changes, self._next_ones
+        if found[0] != changes:
+            found = changes, dict.fromkeys(admitted(list(self.data.values()), self._limit))
+            self._next_ones = found
+        return found[1]
+
+    def _count(self, place: Place | None, by: int) -> None:
+        self._changes += 1
+        if place is not None:
+            self.under_way += by * (not place.waits)
+            self.held_back += by * (place.waits and place.held_back)

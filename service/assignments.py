@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loramill import v1
 from service.keys import BaseKeys, TenantKeys, base_of_name, dataset_of_name, job_name
 from service.times import to_timestamp
-from store.records import uri_of
+from store.newer import unknown_choices
+from store.object_store import RecordError
+from store.records import fields_as_written, uri_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,8 +18,15 @@ if TYPE_CHECKING:
     from store.object_store import ObjectStore
 
 
-def assignment_of(store: ObjectStore, facts: JobFacts, number: int, now: datetime) -> v1.Assignment:
-    """The assignment of launch `number`. Of the store only its address is used."""
+_RECORD = v1.CreateRecord.DESCRIPTOR
+_PASSED_ON = ("spec", "baseModel", "captioning")
+"""Fields that a job's record and an assignment have alike."""
+
+
+def assignment_of(
+    store: ObjectStore, facts: JobFacts, number: int, now: datetime, compute_class: str = ""
+) -> v1.Assignment:
+    """The assignment of launch `number` on that class; empty in local mode. Of the store only its address is used."""
     spec = facts.create.spec
     tenant = TenantKeys(facts.tenant)
     job, initial = tenant.job(facts.job), facts.create.initial_adapter
@@ -41,8 +50,24 @@ def assignment_of(store: ObjectStore, facts: JobFacts, number: int, now: datetim
         cache_uri=uri_of(store, tenant.caches),
         initial_adapter_uri=uri_of(store, initial.key) if initial.key else "",
         initial_adapter_sha256=initial.file.sha256,
-        compute_class=facts.create.compute.compute_class,
+        compute_class=compute_class,
+        kind=facts.create.kind or v1.JOB_KIND_TRAINING,
+        captioning=facts.create.captioning if facts.create.HasField("captioning") else None,
     )
+
+
+def passed_on(store: ObjectStore, facts: JobFacts) -> dict[str, Any]:
+    """What an assignment takes from the job's record as it stands there, by JSON name: a newer service may have accepted the job,
+    and its trainer shall know all that was asked for. Raises RecordError for a job that this version cannot launch rightly."""
+    key = TenantKeys(facts.tenant).job(facts.job).record
+    written = fields_as_written(store, key)
+    taken = {name: written[name] for name in _PASSED_ON if name in written}
+    newer = list(unknown_choices({name: value for name, value in written.items() if name not in taken}, _RECORD))
+    if newer:
+        raise RecordError(
+            f"{uri_of(store, key)} was written by a newer service, which knows {', '.join(newer)}; upgrade this one to launch it"
+        )
+    return taken
 
 
 def _required(found: str | None, what: str, name: str) -> str:

@@ -75,6 +75,9 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
         "display_name": Text(200),
         "clip_skip": Range(1, 12),
     },
+    v1.ComputeFallback: {
+        "compute_classes": Text(63),
+    },
     v1.ComputeNeeds: {
         "gpus": Range(0, 16),
         "gpu_memory_gib": Range(0, 1024),
@@ -215,6 +218,7 @@ BOUNDS: dict[type[Message], dict[str, Range | Text]] = {
 
 COUNTS: dict[type[Message], dict[str, int]] = {
     v1.TrainingSpec: {"concepts": 32},
+    v1.ComputeFallback: {"compute_classes": 16},
     v1.DatasetSpec: {"subsets": 1000},
     v1.PriorPreservationSpec: {"captions": 1000},
     v1.AdapterSpec: {"rules": 200},

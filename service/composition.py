@@ -21,21 +21,27 @@ from service.auth.refusals import Refusals
 from service.base_imports import BaseImports
 from service.bases import SHAPES_ID, Bases
 from service.caption_tokens import CaptionTokens
+from service.captioned_datasets import CaptionedDatasets
 from service.collecting import CollectorCounts, collecting
 from service.dataset_imports import DatasetImports
 from service.dataset_reports import DatasetReports
 from service.datasets import Datasets
 from service.direct_uploads import DirectUploads
+from service.glances import Glances
 from service.import_launchers import allowed_imports, import_launcher, import_threads
 from service.import_states import ImportStates
 from service.import_threads import ImportThreads
 from service.importing.problems import ImportFailed
-from service.interceptors import answered, identified, measured, named
+from service.interceptors import answered, identified, measured, named, traced
+from service.job_results import JobResults
 from service.jobs import Jobs
+from service.keys import is_written_once
 from service.metrics import RpcMetrics
+from service.operations import Operations
 from service.platforms import Platform
 from service.reconciler import Reconciler, ReconcilerSettings
 from service.reconciler_counts import ReconcilerCounts
+from service.remembering import RememberingStore
 from service.run_logs import RunLogs
 from service.servers import Following, Servicers, grpc_server, metrics_page
 from service.servicers.adapter import AdapterServicer
@@ -43,6 +49,7 @@ from service.servicers.base_model import BaseModelServicer
 from service.servicers.dataset import DatasetServicer
 from service.servicers.training import TrainingServicer
 from service.settings import Settings
+from service.submission import Submission
 from service.uploads import Uploads
 from service.watch import Watches
 from store.object_store import ObjectStore
@@ -67,6 +74,7 @@ class _Parts:
     imports: ImportThreads
     jobs: Jobs
     reconciler: Reconciler
+    control: AdmissionControl
     following: Following
     servicers: Servicers
     collecting: AbstractAsyncContextManager[None]
@@ -79,12 +87,14 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
         registry = platform.registry
         parts = _parts(settings, platform, registry)
         await asyncio.to_thread(_import_shapes, parts.bases, settings.builtin_shapes)
+        if settings.restored:
+            await asyncio.to_thread(parts.control.pause_once_for, settings.restored)
         metrics_port = stack.enter_context(metrics_page(registry, platform.host, settings.metrics_port))
         port = await stack.enter_async_context(
             grpc_server(
                 parts.servicers,
                 parts.following,
-                (named, measured(RpcMetrics(registry)), answered, identified(platform.identify, Refusals(registry))),
+                (named, traced, measured(RpcMetrics(registry)), answered, identified(platform.identify, Refusals(registry))),
                 host=platform.host,
                 listeners=platform.listeners,
                 health=platform.health_port,
@@ -98,7 +108,7 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
 
 
 def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) -> _Parts:
-    store, executor = platform.store, platform.executor
+    store, executor = RememberingStore(platform.store, is_written_once), platform.executor
     audit = Audit(store)
     control = AdmissionControl(store, platform.classes, audit)
     reconciler = Reconciler(
@@ -119,22 +129,38 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     launcher = import_launcher(platform, threads)
     bases = Bases(store, ImportStates(store, launcher))
     imports = BaseImports(store, bases, launcher, audit, allowed_imports(platform), mixed=platform.import_jobs is None)
-    jobs = Jobs(store, executor, reconciler.queue_position, audit, held_back=control.held_back)
+    jobs = Jobs(store, executor, reconciler.queue_position, audit, held_back=control.held_back_job)
     adapters = Adapters(store, audit)
 
+    glances = Glances(jobs)
+
     async def read(tenant: str, job: str) -> v1.TrainingJob:
-        return await asyncio.to_thread(jobs.get, tenant, job)
+        return await asyncio.to_thread(glances.read, tenant, job)
 
     following = Following(Watches(read, settings.watch_interval), asyncio.Event())
+
+    def changed(tenant: str, job: str) -> None:
+        glances.look_now(tenant, job)
+        following.watches.look_now(tenant, job)
+
+    def wake(tenant: str, job: str) -> None:
+        reconciler.wake(tenant, job)
+        changed(tenant, job)
+
+    reconciler.on_change(changed)
     logs = RunLogs(store, executor, jobs, settings.watch_interval, following.stop)
     acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
+    submission, results = Submission(acceptance, jobs, wake), JobResults(store, jobs)
+    operations = Operations(store, executor, jobs, audit, reconciler.waits_its_turn, control.held_back_job)
     servicers = Servicers(
-        TrainingServicer(store, acceptance, jobs, following.watches, logs, reconciler.wake, control),
+        TrainingServicer(store, submission, jobs, results, following.watches, logs, wake, control, operations),
         DatasetServicer(
             datasets,
             Uploads(datasets, platform.staging, settings.upload_limit),
             DatasetImports(datasets, settings.dataset_root, platform.staging, settings.upload_limit),
+            CaptionedDatasets(store, datasets, results, platform.staging),
             DatasetReports(store, datasets),
+            submission,
             DirectUploads(datasets, platform.direct, settings.upload_limit) if platform.direct is not None else None,
         ),
         AdapterServicer(
@@ -142,10 +168,11 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
         ),
         BaseModelServicer(bases, imports, CaptionTokens(bases)),
     )
+    # The collector removes what others only read: it looks at the store itself.
     collector = collecting(
-        store, jobs, datasets, adapters, platform.retention, CollectorCounts(registry), platform.leads
+        platform.store, jobs, datasets, adapters, platform.retention, CollectorCounts(registry), platform.leads
     )
-    return _Parts(bases, threads, jobs, reconciler, following, servicers, collector)
+    return _Parts(bases, threads, jobs, reconciler, control, following, servicers, collector)
 
 
 def _import_shapes(bases: Bases, folder: Path) -> None:

@@ -14,6 +14,7 @@ from service.compute_classes import ComputeClasses
 from service.credential_settings import TrainerCredentialSettings
 from service.direct_transfers import DirectTransferSettings
 from service.import_job_settings import ImportJobSettings
+from service.lifecycle_check import LifecyclePolicy
 from service.operator_model import OperatorModel
 from service.pod_settings import PodSettings
 from service.retention import Retention
@@ -46,6 +47,9 @@ class Configuration(OperatorModel):
     )
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
     retention: Retention = Retention()
+    lifecycle_rules: LifecyclePolicy = Field(
+        "refuse", description="what follows from rules of the bucket that remove or archive records: refuse to start, or warn"
+    )
 
     @model_validator(mode="after")
     def _credentials_reach_pods(self) -> Self:

@@ -6,17 +6,18 @@ from the facts (state, retry, outcome) is pure and stands in files of its own.
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from loramill import v1
-from service.keys import RunKeys, TenantKeys, number_of
+from service.keys import RunKeys, TenantKeys
 from store.object_store import RecordError
 from store.records import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from google.protobuf.message import Message
 
@@ -46,7 +47,8 @@ class LaunchFacts:
     execution: Execution | None = None
     """None: not looked at. The record alone then tells how the launch stands."""
     adapters: tuple[v1.AdapterManifest, ...] = ()
-    """Committed by this run, in order of key; whether their files are whole is not known from here."""
+    """Committed by this run, in order of key; whether their files are whole is not known from here. Empty where they were not
+    asked for."""
 
     @property
     def number(self) -> int:
@@ -54,8 +56,18 @@ class LaunchFacts:
 
     @property
     def alive(self) -> bool:
-        """Whether a trainer works for this launch, as far as the executor was asked."""
-        return self.execution is not None and self.execution.alive
+        """Whether a trainer works for this launch, as far as the executor was asked. One that was given up does not count."""
+        return self.execution is not None and self.execution.alive and not self.given_up
+
+    @property
+    def given_up(self) -> bool:
+        """Whether an operator has ended it in the record, whatever its trainer does."""
+        return self.seen_end is not None and self.seen_end.reason == v1.STATE_REASON_GIVEN_UP
+
+    @property
+    def is_zombie(self) -> bool:
+        """Whether its trainer is still seen to work although it was given up."""
+        return self.given_up and self.execution is not None and self.execution.alive
 
     @property
     def suspended(self) -> bool:
@@ -84,8 +96,11 @@ class JobFacts:
         return any(launch.alive for launch in self.launches)
 
 
-def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | None = None) -> JobFacts | None:
-    """One job, with executions if an executor is given. None if there is no such job, or only its tombstone is left.
+def read_facts(
+    store: ObjectStore, tenant: str, job: str, executor: Executor | None = None, *, adapters: bool = True
+) -> JobFacts | None:
+    """One job, with executions if an executor is given. None if there is no such job, or only its tombstone is left. Without
+    `adapters` those that its runs committed are left out, of which listings are the dearest requests.
 
     Raises RecordError for a record that cannot be read, StoreError and ExecutorError. It is no snapshot: what was written
     while it was read may be in it or not, so whoever writes because of it writes create-only. But each launch's execution
@@ -98,9 +113,11 @@ def read_facts(store: ObjectStore, tenant: str, job: str, executor: Executor | N
     created = create.result()
     if created is None:
         return None
-    numbers = [number_of(entry.key) for entry in store.list(keys.launches_prefix)]
-    looks = [executor.observe(tenant, job, number) if executor else None for number in numbers]
-    launches = _read_launches(store, keys, numbers, looks)
+    assignments = _read_assignments(store, keys)
+    looks = [executor.observe(tenant, job, launch.launch) if executor else None for launch in assignments]
+    launches = _read_launches(store, keys, assignments, looks)
+    if adapters:
+        launches = _with_adapters(store, keys, launches)
     # After the looks, so that who sees a trainer gone that was stopped sees why.
     cancel = _reading(store, keys.cancel, v1.CancelIntent)
     # At last: it stands before anything of the job is removed, so that no half of a job is taken for a whole one.
@@ -130,41 +147,70 @@ def with_executions(facts: JobFacts, executor: Executor) -> JobFacts:
     return replace(facts, launches=launches)
 
 
+def with_status(store: ObjectStore, facts: JobFacts) -> JobFacts:
+    """The same facts with what the newest run tells of itself by now: one request."""
+    *before, newest = facts.launches
+    keys = TenantKeys(facts.tenant).job(facts.job).run(newest.number)
+    return replace(facts, launches=(*before, replace(newest, status=read_record(store, keys.status, v1.RunStatus))))
+
+
+def with_adapters(store: ObjectStore, facts: JobFacts) -> JobFacts:
+    """The same facts with what the runs have committed by now."""
+    keys = TenantKeys(facts.tenant).job(facts.job)
+    return replace(facts, launches=_with_adapters(store, keys, facts.launches))
+
+
+def _with_adapters(store: ObjectStore, job: JobKeys, launches: Sequence[LaunchFacts]) -> tuple[LaunchFacts, ...]:
+    found = [_READERS.submit(_read_adapters, store, job.run(launch.number)) for launch in launches]
+    return tuple(replace(launch, adapters=adapters.result()) for launch, adapters in zip(launches, found, strict=True))
+
+
 def _reading(store: ObjectStore, key: str, message_type: type[M]) -> Future[M | None]:
     return _READERS.submit(read_record, store, key, message_type)
 
 
-def _read_launches(
-    store: ObjectStore, job: JobKeys, numbers: Sequence[int], looks: Iterable[Execution | None]
-) -> tuple[LaunchFacts, ...]:
-    assignments = [_reading(store, job.launch(number), v1.Assignment) for number in numbers]
-    # The ends before the rest: what a run wrote before its end is then there too.
-    ends = [end.result() for end in [_reading(store, job.run(number).end, v1.End) for number in numbers]]
-    runs = [_RunReading(store, job, number, end) for number, end in zip(numbers, ends, strict=True)]
-    launches = []
-    for number, assignment, run, look in zip(numbers, assignments, runs, looks, strict=True):
-        assigned = assignment.result()
-        if assigned is None or assigned.launch != number:
+def _read_assignments(store: ObjectStore, job: JobKeys) -> list[v1.Assignment]:
+    """Of all launches. They are numbered without gaps, so that the first that is not there ends them: asking for it costs a
+    twelfth of a listing, and those that are there are remembered."""
+    assignments: list[v1.Assignment] = []
+    for number in itertools.count(1):
+        found = read_record(store, job.launch(number), v1.Assignment)
+        if found is None:
+            break
+        if found.launch != number:
             raise RecordError(
                 f"{job.launch(number)} must hold the assignment of launch {number}; restore it or delete the job"
             )
-        launches.append(run.facts(assigned, look))
-    return tuple(launches)
+        assignments.append(found)
+    return assignments
+
+
+def _read_launches(
+    store: ObjectStore, job: JobKeys, assignments: Sequence[v1.Assignment], looks: Sequence[Execution | None]
+) -> tuple[LaunchFacts, ...]:
+    # The ends before the rest: what a run wrote before its end is then there too.
+    ends = [end.result() for end in [_reading(store, job.run(launch.launch).end, v1.End) for launch in assignments]]
+    runs = [
+        _RunReading(store, job, launch.launch, end, look)
+        for launch, end, look in zip(assignments, ends, looks, strict=True)
+    ]
+    return tuple(run.facts(assignment) for assignment, run in zip(assignments, runs, strict=True))
 
 
 class _RunReading:
     """What a run has left beside its end, being read."""
 
-    def __init__(self, store: ObjectStore, job: JobKeys, number: int, end: v1.End | None) -> None:
+    def __init__(
+        self, store: ObjectStore, job: JobKeys, number: int, end: v1.End | None, execution: Execution | None
+    ) -> None:
         keys = job.run(number)
-        self._end = end
+        self._end, self._execution = end, execution
         self._start = _reading(store, job.start(number), v1.LaunchStart)
         self._claim = _reading(store, keys.claim, v1.Claim)
         self._status = _reading(store, keys.status, v1.RunStatus)
         self._seen_end = _reading(store, job.seen_end(number), v1.LaunchEnd) if _leaves_open_why(end) else None
-        self._adapters = _READERS.submit(_read_adapters, store, keys)
 
-    def facts(self, assignment: v1.Assignment, execution: Execution | None) -> LaunchFacts:
+    def facts(self, assignment: v1.Assignment) -> LaunchFacts:
         return LaunchFacts(
             assignment=assignment,
             start=self._start.result(),
@@ -172,8 +218,7 @@ class _RunReading:
             status=self._status.result(),
             end=self._end,
             seen_end=self._seen_end.result() if self._seen_end else None,
-            execution=execution,
-            adapters=self._adapters.result(),
+            execution=self._execution,
         )
 
 

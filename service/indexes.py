@@ -30,13 +30,20 @@ def accept(store: ObjectStore, tenant: str, request_key: str, record: v1.CreateR
     A job that has ended or was deleted is not made active again. (A repetition that races with the end of the job may
     leave an entry in `active/`; the reconciler finds the outcome and removes it.)
     """
-    keys = TenantKeys(tenant)
-    job = keys.job(record.job_id)
+    job = TenantKeys(tenant).job(record.job_id)
     if read_record(store, job.tombstone, v1.Tombstone) is not None:
         return
-    put_record(store, job.record, record)
     if read_record(store, job.outcome, v1.Outcome) is None:
-        _put_entry(store, keys.active(record.job_id), request_key)
+        complete(store, tenant, request_key, record)
+    else:
+        put_record(store, job.record, record)
+
+
+def complete(store: ObjectStore, tenant: str, request_key: str, record: v1.CreateRecord) -> None:
+    """The same for a job that has neither ended nor been deleted, as of one that was recorded just now."""
+    keys = TenantKeys(tenant)
+    put_record(store, keys.job(record.job_id).record, record)
+    _put_entry(store, keys.active(record.job_id), request_key)
 
 
 def active_jobs(store: ObjectStore, tenant: str) -> Iterator[str]:
@@ -45,9 +52,9 @@ def active_jobs(store: ObjectStore, tenant: str) -> Iterator[str]:
     return (entry.key.removeprefix(prefix) for entry in store.list(prefix))
 
 
-def all_active_jobs(store: ObjectStore) -> Iterator[tuple[str, str]]:
-    """(tenant, id) of jobs that may be alive, of all tenants: one listing, however many they are."""
-    for entry in store.list(ACTIVE_PREFIX):
+def all_active_jobs(store: ObjectStore, after: str = "") -> Iterator[tuple[str, str]]:
+    """(tenant, id) of jobs that may be alive, of all tenants: one listing, however many they are; `after` is `<tenant>/<id>`."""
+    for entry in store.list(ACTIVE_PREFIX, f"{ACTIVE_PREFIX}{after}" if after else ""):
         tenant, _, job = entry.key.removeprefix(ACTIVE_PREFIX).partition("/")
         yield tenant, job
 
@@ -117,13 +124,10 @@ def sweep(store: ObjectStore, tenant: str) -> list[str]:
 
 
 def _complete(store: ObjectStore, tenant: str, request_key: str, record: v1.CreateRecord) -> bool:
-    keys = TenantKeys(tenant)
-    job = keys.job(record.job_id)
-    if read_record(store, job.tombstone, v1.Tombstone) is not None:
+    if read_record(store, TenantKeys(tenant).job(record.job_id).tombstone, v1.Tombstone) is not None:
         return False
-    put_record(store, job.record, record)
     # Even where an outcome exists: the reconciler then writes the other indexes again and clears this one.
-    _put_entry(store, keys.active(record.job_id), request_key)
+    complete(store, tenant, request_key, record)
     return True
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loramill import v1
+from service.capacity import want_of_capacity
 from service.causes import cause_of, causes_of, describe_exit, end_seen_of, is_driven_out
 from service.executors import ABSENT, ExecutionState
 from service.keys import job_name
+from service.launch_choice import further_plan, plan_of
 from service.retry import GiveUp, RetryPolicy, decide_retry
 from service.start_phases import start_phases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from service.facts import JobFacts, LaunchFacts
@@ -30,9 +32,18 @@ _PHASES: dict[v1.Phase.ValueType, tuple[v1.StateReason.ValueType, str]] = {
     v1.PHASE_PREVIEWING: (v1.STATE_REASON_TRAINING, "Previews are being made."),
     v1.PHASE_SAVING: (v1.STATE_REASON_SAVING, "Adapter, pictures and report are being written."),
     v1.PHASE_ENDED: (v1.STATE_REASON_SAVING, "The trainer has done its work and is ending."),
+    v1.PHASE_EXAMINING: (v1.STATE_REASON_EXAMINING, "A model is asked about the dataset."),
 }
 
-_DISRUPTIONS = frozenset({v1.STATE_REASON_PREEMPTED, v1.STATE_REASON_NODE_LOST, v1.STATE_REASON_EVICTED})
+_DISRUPTIONS = frozenset(
+    {
+        v1.STATE_REASON_PREEMPTED,
+        v1.STATE_REASON_NODE_LOST,
+        v1.STATE_REASON_EVICTED,
+        v1.STATE_REASON_NO_CAPACITY,
+        v1.STATE_REASON_GIVEN_UP,
+    }
+)
 """Ends that say more about a job between two launches than that it waits a while."""
 
 _RELAUNCH_REASONS = _DISRUPTIONS | {v1.STATE_REASON_STORAGE, v1.STATE_REASON_CRASHED}
@@ -56,7 +67,7 @@ def training_job(
     facts: JobFacts, now: datetime, queue_position: int | None = None, held_back: str = ""
 ) -> v1.TrainingJob:
     """The job as callers see it. `queue_position` counts from 1, the next to start; None if it is not known. `held_back` says why
-    no job of its class begins.
+    no launch of it begins.
 
     Without executions in the facts, the state follows from the record alone: a trainer that died without a word then
     shows as working until its next launch or the outcome is recorded.
@@ -72,12 +83,17 @@ def training_job(
         launches=[_summary(facts, launch) for launch in facts.launches],
         adapters=_adapter_names(facts.launches),
         warnings=facts.create.warnings,
+        kind=facts.create.kind or v1.JOB_KIND_TRAINING,
+        results=results_of(facts).files,
+        captioning=facts.create.captioning if facts.create.HasField("captioning") else None,
     )
     claims = [launch.claim for launch in facts.launches if launch.claim is not None]
     if claims:
         job.start_time.CopyFrom(claims[0].create_time)
     if facts.create.HasField("compute"):
-        job.compute.CopyFrom(facts.create.compute)
+        newest = facts.newest.assignment.compute_class if facts.newest is not None else ""
+        job.compute.CopyFrom(plan_of(facts.create, newest))
+        job.compute_fallbacks.extend(facts.create.compute_fallbacks)
     if facts.create.HasField("length"):
         job.length.CopyFrom(facts.create.length)
     if facts.outcome is not None:
@@ -88,6 +104,23 @@ def training_job(
     return job
 
 
+@dataclass(frozen=True)
+class Results:
+    """The files that a job of another kind than training has made."""
+
+    launch: int
+    """Which made them; 0 where there are none."""
+    files: Sequence[v1.ResultFile]
+
+
+def results_of(facts: JobFacts) -> Results:
+    """Those of the newest launch that has made some."""
+    for launch in reversed(facts.launches):
+        if launch.end is not None and launch.end.results:
+            return Results(launch.number, launch.end.results)
+    return Results(0, ())
+
+
 def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = None, held_back: str = "") -> Standing:
     newest = facts.newest
     if facts.outcome is not None:
@@ -96,12 +129,12 @@ def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = Non
         return _cancelling(facts)
     if newest is None:
         return _queued(queue_position, held_back)
-    if newest.suspended:
+    if newest.suspended and newest.seen_end is None:
         return _held_up(newest)
     if cause_of(newest, now) is not None:
-        return _between_launches(facts, now)
+        return _between_launches(facts, now, held_back)
     if not _runs(newest) and _held_up(newest).reason != v1.STATE_REASON_UNSPECIFIED:
-        return _held_up(newest)
+        return _without_machine(facts, now) or _held_up(newest)
     if newest.claim is not None:
         return _running(newest)
     return _launching(facts.launches, now)
@@ -120,8 +153,8 @@ def _cancelling(facts: JobFacts) -> Standing:
 
 def _queued(position: int | None, held_back: str) -> Standing:
     if held_back:
-        message = held_back
-    elif position is None:
+        return Standing(v1.TRAINING_JOB_STATE_QUEUED, v1.STATE_REASON_HELD_BACK, held_back)
+    if position is None:
         message = "Waits to be launched."
     elif position == 1:
         message = "Is next in the queue; it starts as soon as a place is free."
@@ -130,7 +163,7 @@ def _queued(position: int | None, held_back: str) -> Standing:
     return Standing(v1.TRAINING_JOB_STATE_QUEUED, v1.STATE_REASON_QUEUE_POSITION, message)
 
 
-def _between_launches(facts: JobFacts, now: datetime) -> Standing:
+def _between_launches(facts: JobFacts, now: datetime, held_back: str) -> Standing:
     """The newest launch is over, and what follows from it is not recorded yet."""
     newest = facts.launches[-1]
     recording = Standing(
@@ -139,6 +172,9 @@ def _between_launches(facts: JobFacts, now: datetime) -> Standing:
     if newest.end is not None and newest.end.exit_code == v1.EXIT_CODE_SUCCESS:
         return recording
     decision = decide_retry(causes_of(facts.launches, now), RetryPolicy())
+    if held_back:
+        message = f"{decision.message if isinstance(decision, GiveUp) else decision.cause.message} {held_back}"
+        return Standing(v1.TRAINING_JOB_STATE_LAUNCHING, v1.STATE_REASON_HELD_BACK, message)
     return recording if isinstance(decision, GiveUp) else _backing_off(decision, newest.number + 1, now)
 
 
@@ -160,6 +196,20 @@ def _held_up(launch: LaunchFacts) -> Standing:
     """Why its trainer does not run, as the executor tells it; UNSPECIFIED where nothing special is known."""
     execution = launch.execution or ABSENT
     return Standing(v1.TRAINING_JOB_STATE_LAUNCHING, execution.reason, execution.message)
+
+
+def _without_machine(facts: JobFacts, now: datetime) -> Standing | None:
+    """Its class has given no machine for too long; None where that is not so."""
+    want = want_of_capacity(facts, now)
+    if not want:
+        return None
+    plan = further_plan(facts)
+    follows = (
+        f"The job goes to {plan.compute_class} next."
+        if plan is not None
+        else "It goes on waiting; cancel it and name another class, or let the next one fall back (compute_fallback)."
+    )
+    return Standing(v1.TRAINING_JOB_STATE_LAUNCHING, v1.STATE_REASON_NO_CAPACITY, f"{want} {follows}")
 
 
 def _running(launch: LaunchFacts) -> Standing:

@@ -6,6 +6,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,7 +24,6 @@ from service.initial_adapter import refuse_used
 from service.job import is_terminal, training_job
 from service.pages import entry_before, page_size, page_token
 from service.times import to_timestamp, utc_now
-from service.usage import class_of
 from store.object_store import ObjectStore
 from store.records import put_record, read_record
 
@@ -63,8 +63,8 @@ class Jobs:
     queue_position: QueuePosition
     audit: Audit
     clock: Callable[[], datetime] = utc_now
-    held_back: Callable[[str], str] = lambda _compute_class: ""
-    """Why no job of a compute class begins; empty where they do."""
+    held_back: Callable[[JobFacts], str] = lambda _facts: ""
+    """Why no launch of a job begins; empty where one may."""
 
     def facts(self, tenant: str, job: str) -> JobFacts:
         """Raises ResourceNotFound."""
@@ -75,7 +75,11 @@ class Jobs:
 
     def get(self, tenant: str, job: str) -> v1.TrainingJob:
         """Raises ResourceNotFound."""
-        return self._view(self.facts(tenant, job))
+        return self.view(self.facts(tenant, job))
+
+    def new(self, tenant: str, record: v1.CreateRecord) -> v1.TrainingJob:
+        """A job that was recorded just now, and nothing else of it; asks neither store nor executor."""
+        return self.view(JobFacts(tenant=tenant, job=record.job_id, create=record))
 
     def page(self, tenant: str, request: v1.ListTrainingJobsRequest) -> v1.ListTrainingJobsResponse:
         """One page, newest first. Only jobs that can be of the states asked for are read.
@@ -108,7 +112,7 @@ class Jobs:
             intent = v1.CancelIntent(create_time=to_timestamp(self.clock()))
             put_record(self.store, keys.TenantKeys(caller.tenant).job(job).cancel, intent)
             facts = replace(facts, cancel=intent)
-        return self._view(facts)
+        return self.view(facts)
 
     def delete(self, caller: Caller, job: str, delete_adapters: bool) -> None:
         """Removes an ended job. Again is accepted, and finishes what an interrupted call left.
@@ -139,20 +143,21 @@ class Jobs:
             put_record(self.store, job_keys.tombstone, tombstone)
         self._remove(caller.tenant, job, facts, with_adapters=delete_adapters or tombstone.adapters_deleted)
 
-    def _view(self, facts: JobFacts) -> v1.TrainingJob:
+    def view(self, facts: JobFacts) -> v1.TrainingJob:
+        """The job as callers see it, with what the executor sees now."""
         try:
             facts = with_executions(facts, self.executor)
         except ExecutorError as error:  # the record alone still tells a truth
             log.warning("the executor could not be asked", job=facts.job, error=str(error))
         position = self.queue_position(facts.tenant, facts.job)
-        return training_job(facts, self.clock(), position, self.held_back(class_of(facts)))
+        return training_job(facts, self.clock(), position, self.held_back(facts))
 
     def _read(self, tenant: str, jobs: Iterable[str]) -> list[v1.TrainingJob]:
         """Those that exist, in the same order."""
 
         def read(job: str) -> v1.TrainingJob | None:
             facts = read_facts(self.store, tenant, job)
-            return self._view(facts) if facts is not None and facts.tombstone is None else None
+            return self.view(facts) if facts is not None and facts.tombstone is None else None
 
         with ThreadPoolExecutor(_READERS) as readers:
             return [job for job in readers.map(read, jobs) if job is not None]
@@ -182,7 +187,8 @@ class Jobs:
             if entry.key != job_keys.tombstone and not entry.key.startswith(kept):
                 self.store.delete(entry.key)
         for launch in facts.launches if facts is not None else ():
-            self.executor.forget(tenant, job, launch.number)
+            with suppress(ExecutorError) if launch.given_up else nullcontext():  # its trainer may never be gone
+                self.executor.forget(tenant, job, launch.number)
 
     def _listed_adapters(self, tenant: str, job: str) -> list[str]:
         """The ids of the job's adapters that the index names."""

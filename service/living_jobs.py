@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from loramill import v1
 from service.job import standing_of
+from service.launch_choice import plan_of
 from service.times import to_datetime, utc_now
 from service.usage import class_of
 
@@ -123,7 +124,7 @@ def _job(facts: JobFacts, now: datetime) -> _Job:
         state=state,
         reason=v1.StateReason.Name(standing.reason).removeprefix("STATE_REASON_"),
         compute_class=class_of(facts),
-        gpus=facts.create.compute.gpus if state == "RUNNING" else 0,
+        gpus=plan_of(facts.create, class_of(facts)).gpus if state == "RUNNING" else 0,
         created=to_datetime(facts.create.create_time),
         told=(newest.number if newest else 0, state, progress.phase, progress.step, progress.message),
         told_since=now,

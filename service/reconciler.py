@@ -8,7 +8,6 @@ counts.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,19 +17,34 @@ import stamina
 import structlog
 
 from loramill import v1
-from service import admission, indexes
-from service.assignments import assignment_of
-from service.decision import Finish, Launch, Observation, Record, Situation, Stop, Wait, Withdraw, decide, is_over
-from service.facts import read_facts
+from service import admission, holds, indexes, restored
+from service.assignments import assignment_of, passed_on
+from service.compute_classes import LOCAL
+from service.decision import (
+    EndLaunch,
+    Finish,
+    Launch,
+    Observation,
+    Record,
+    Situation,
+    Stop,
+    Wait,
+    Withdraw,
+    decide,
+    is_over,
+)
+from service.facts import read_facts, with_adapters
 from service.keys import TenantKeys
+from service.launch_choice import next_class
 from service.launch_notes import note_end, note_starts
 from service.reconciler_metrics import NoMetrics
 from service.retry import RetryPolicy
 from service.times import to_datetime, utc_now
 from service.usage import class_of
-from service.verification import adapters_to_list, final_adapters
+from service.verification import adapters_to_list, deliverables
 from service.work_queue import WorkQueue
 from store.records import put_record, read_record, uri_of
+from store.tracing import TRACER, context_of, trace_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -106,18 +120,26 @@ class Reconciler:
         longest = self._settings.longest_wait
         self._patient = stamina.AsyncRetryingCaller(attempts=self._settings.attempts, timeout=None, wait_max=longest)
         self._persistent = stamina.AsyncRetryingCaller(attempts=None, timeout=None, wait_max=longest)
-        self._places: dict[JobKey, admission.Place] = {}
+        self._places = admission.Places(self._settings.jobs)
+        self._changed: Callable[[str, str], None] = lambda _tenant, _job: None
         self._watched_since = clock()
 
     def wake(self, tenant: str, job: str) -> None:
         """Looks at a job now: it was created, or something about it has changed."""
         self._queue.add(JobKey(tenant, job))
 
+    def on_change(self, changed: Callable[[str, str], None]) -> None:
+        """From now on `changed` hears, on the event loop's thread, of every job that something was done about here."""
+        self._changed = changed
+
     def queue_position(self, tenant: str, job: str) -> int | None:
         """From 1, the next to start; None if the job does not wait, or was not looked at yet. May be asked from any thread."""
-        waiting = [JobKey(place.tenant, place.job) for place in admission.in_order(list(self._places.values()))]
-        key = JobKey(tenant, job)
-        return waiting.index(key) + 1 if key in waiting else None
+        return self._places.positions.get((tenant, job))
+
+    def waits_its_turn(self, tenant: str, job: str) -> bool:
+        """Whether the job was never launched and nobody holds it back. May be asked from any thread."""
+        place = self._places.get(JobKey(tenant, job))
+        return place is not None and place.waits and not place.held_back
 
     async def run(self) -> None:
         self._watched_since = self._clock()
@@ -130,7 +152,7 @@ class Reconciler:
     async def reconcile(self, tenant: str, job: str) -> Action | None:
         """One turn: looks at a job and does the one thing that is due. None if there is no such job (any more)."""
         key = JobKey(tenant, job)
-        # Observe: the record, the executor and, where they decide, the adapters' files.
+        # Observe: the record, the executor and, where they decide, the files that the job is for.
         observation = await asyncio.to_thread(self._observe, key)
         self._keep_place(key, observation)
         if observation is None:
@@ -138,15 +160,19 @@ class Reconciler:
             return None
         # Decide, from nothing but that.
         facts = observation.facts
-        action = decide(observation, self._situation(key))
+        action = decide(observation, self._situation(key, facts))
         # Act.
         match action:
             case Wait(until):
-                self._look_again(key, until)
-            case Launch(number):
-                await asyncio.to_thread(self._launch, facts, number)
+                if until is not None:
+                    self._look_again(key, until)
+            case Launch(number, compute_class):
+                await asyncio.to_thread(self._launch, facts, number, compute_class)
                 self._places[key] = replace(self._places[key], waits=False)
                 self._look_again(key)
+            case EndLaunch(number, end):
+                await asyncio.to_thread(self._end_launch, facts, number, end)
+                self._look_again(key, self._clock())
             case Stop(numbers):
                 await asyncio.to_thread(self._stop, facts, numbers)
             case Record(outcome):
@@ -156,20 +182,26 @@ class Reconciler:
                 await asyncio.to_thread(self._finish, facts, outcome, stop)
             case Withdraw():
                 await asyncio.to_thread(indexes.clear_deleted, self._store, tenant, job, facts.outcome)
+        if not isinstance(action, Wait):
+            self._changed(tenant, job)
         return action
 
     # -- observe -------------------------------------------------------------------------------------------------------
 
     def _observe(self, key: JobKey) -> Observation | None:
-        facts = read_facts(self._store, key.tenant, key.job, self._executor)
+        facts = read_facts(self._store, key.tenant, key.job, self._executor, adapters=False)
         if facts is None:
             return None
         for assignment, start in note_starts(self._store, facts):
             self._metrics.started(assignment, start)
         ended = facts.outcome is not None or facts.tombstone is not None
-        if ended or not facts.launches or not is_over(facts, self._clock(), self._watched_since):
-            return Observation(facts)
-        return Observation(facts, final_adapters(self._store, facts))
+        stray = None
+        if not ended and self._admission.restored:
+            stray = self._executor.observe(key.tenant, key.job, len(facts.launches) + 1)
+        if not ended and (not facts.launches or not is_over(facts, self._clock(), self._watched_since)):
+            return Observation(facts, stray=stray)
+        facts = with_adapters(self._store, facts)
+        return Observation(facts, () if ended else deliverables(self._store, facts), stray)
 
     def _keep_place(self, key: JobKey, observation: Observation | None) -> None:
         """Remembers whether the job waits, is under way or needs no place; one that becomes free is given on."""
@@ -182,38 +214,52 @@ class Reconciler:
             created = to_datetime(facts.create.create_time)
             self._places[key] = admission.Place(*key, created, not facts.launches, self._held_back(facts))
             freed = False
-        places = self._places.values()
-        held_back = sum(place.waits and place.held_back for place in places)
-        self._metrics.places(sum(not place.waits for place in places), held_back, self._settings.jobs)
+        self._metrics.places(self._places.under_way, self._places.held_back, self._settings.jobs)
         if freed:
-            for place in self._next_ones():
+            for place in self._places.next_ones:
                 self.wake(place.tenant, place.job)
 
     def _held_back(self, facts: JobFacts) -> bool:
-        return self._control is not None and bool(self._control.held_back(class_of(facts)))
+        return bool(holds.held_back_job(self._admission, facts))
 
-    def _next_ones(self) -> list[admission.Place]:
-        return admission.admitted(self._places.values(), self._settings.jobs)
-
-    def _situation(self, key: JobKey) -> Situation:
-        admitted = self._places.get(key) in self._next_ones() and self._leads()
-        return Situation(self._clock(), admitted, self._settings.retry, self._watched_since)
+    def _situation(self, key: JobKey, facts: JobFacts) -> Situation:
+        first, set_ = not facts.launches, self._admission
+        chosen = next_class(facts, lambda name: holds.takes(set_, name, first=first))
+        return Situation(
+            now=self._clock(),
+            admitted=self._places.get(key) in self._places.next_ones and self._leads(),
+            policy=self._settings.retry,
+            watched_since=self._watched_since,
+            compute_class="" if chosen == LOCAL else chosen,
+            emptied=holds.emptied(set_, class_of(facts)),
+            restored=set_.restored,
+        )
 
     # -- act -----------------------------------------------------------------------------------------------------------
 
-    def _launch(self, facts: JobFacts, number: int) -> None:
+    def _launch(self, facts: JobFacts, number: int, compute_class: str) -> None:
+        about: dict[str, str | int] = {"loramill.job": facts.job, "loramill.launch": number}
+        with TRACER.start_as_current_span("launch", context_of(facts.create.trace_parent), attributes=about):
+            self._record_and_start(facts, number, compute_class)
+
+    def _record_and_start(self, facts: JobFacts, number: int, compute_class: str) -> None:
         key = TenantKeys(facts.tenant).job(facts.job).launch(number)
         if number <= len(facts.launches):
             assignment = facts.launches[number - 1].assignment
         else:
             note_end(self._store, facts, self._clock(), self._watched_since)
-            assignment = assignment_of(self._store, facts, number, self._clock())
-            if put_record(self._store, key, assignment):
+            assignment = assignment_of(self._store, facts, number, self._clock(), compute_class)
+            assignment.trace_parent = trace_parent()
+            if put_record(self._store, key, assignment, passed_on(self._store, facts)):
                 self._metrics.launched(facts, assignment)
                 log.info("launch recorded", tenant=facts.tenant, job=facts.job, launch=number)
             else:  # another service was first, and its word counts
                 assignment = read_record(self._store, key, v1.Assignment) or assignment
         self._executor.launch(facts.tenant, facts.job, number, assignment, uri_of(self._store, key))
+
+    def _end_launch(self, facts: JobFacts, number: int, end: v1.LaunchEnd) -> None:
+        if put_record(self._store, TenantKeys(facts.tenant).job(facts.job).seen_end(number), end):
+            log.info("launch ended", tenant=facts.tenant, job=facts.job, launch=number, message=end.message)
 
     def _stop(self, facts: JobFacts, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -253,12 +299,24 @@ class Reconciler:
             if completed:
                 log.info("jobs that were recorded and not listed are listed now", tenant=tenant, jobs=completed)
         await self._admission_has_changed()
-        await asyncio.gather(*(self._learn_place(key) for key in await asyncio.to_thread(self._active)))
+        observed = await asyncio.gather(*(self._learn_place(key) for key in await asyncio.to_thread(self._active)))
+        if self._control is not None:
+            await asyncio.to_thread(self._notice_restore, self._control, [each.facts for each in observed if each])
+            await self._admission_has_changed()
 
-    async def _learn_place(self, key: JobKey) -> None:
+    def _notice_restore(self, control: AdmissionControl, living: list[JobFacts]) -> None:
+        """Pauses where the executor knows more than the record: then the store is an older copy of itself."""
+        found = restored.without_last_word(living, control.acknowledged)
+        found = found or restored.without_record(self._store, self._executor.known(), control.acknowledged)
+        if found is not None:
+            control.pause_for_restore(restored.reason_of(found))
+
+    async def _learn_place(self, key: JobKey) -> Observation | None:
         async with self._turns:
             try:
-                self._keep_place(key, await asyncio.to_thread(self._observe, key))
+                observation = await asyncio.to_thread(self._observe, key)
+                self._keep_place(key, observation)
+                return observation
             except Exception:
                 log.exception(
                     "job could not be looked at; it holds no place until it can be", tenant=key.tenant, job=key.job
@@ -270,7 +328,8 @@ class Reconciler:
 
     async def _look_regularly(self) -> None:
         rounds_of_a_look = max(1, round(self._settings.look_again / self._settings.interval))
-        for round_ in itertools.count():
+        round_ = 0
+        while True:
             active = await self._persistent(Exception, asyncio.to_thread, self._active)
             look, in_look = divmod(round_, rounds_of_a_look)
             changed = in_look == 0 and await self._admission_has_changed()
@@ -279,7 +338,10 @@ class Reconciler:
                 due = in_look == 0 and (changed or look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
                 if due or key not in self._places:
                     self._queue.add(key)
-            await asyncio.sleep(self._settings.interval.total_seconds())
+            # Whose turn it is not to give places hears of others' jobs at the next look: no requests cost more than listings.
+            rounds = 1 if self._leads() else rounds_of_a_look - in_look
+            round_ += rounds
+            await asyncio.sleep(rounds * self._settings.interval.total_seconds())
 
     async def _admission_has_changed(self) -> bool:
         """Whether an operator has held jobs back since the last look, or has let them begin."""
@@ -294,7 +356,7 @@ class Reconciler:
     def _merely_waits(self, key: JobKey) -> bool:
         """Whether nothing is expected of the job: others are before it, and who changes something about it wakes it."""
         place = self._places.get(key)
-        return place is not None and place.waits and place not in self._next_ones()
+        return place is not None and place.waits and place not in self._places.next_ones
 
     async def _take_turn(self, key: JobKey) -> None:
         """One turn of a job, tried again ever later if it fails; meanwhile the others have theirs."""

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from loramill import v1
 from service.compute_classes import LOCAL
+from service.launch_choice import gave_no_machine
 from service.living_jobs import LivingJobs
 from service.metrics import SECONDS
 from service.times import to_datetime
@@ -33,6 +34,12 @@ class ReconcilerCounts:
         )
         self._launches = Counter(
             "loramill_launches", "Launches that this service recorded.", ["kind"], registry=registry
+        )
+        self._moved = Counter(
+            "loramill_launches_moved",
+            "Launches on another compute class than the one before, by the class that was left and why.",
+            ["compute_class", "reason"],
+            registry=registry,
         )
         self._wait = Histogram(
             "loramill_queue_wait_seconds",
@@ -72,6 +79,11 @@ class ReconcilerCounts:
         if assignment.launch == 1:
             waited = _seconds(facts.create.create_time, assignment.create_time)
             self._wait.labels(assignment.compute_class or class_of(facts)).observe(waited)
+
+        newest = facts.newest
+        if newest is not None and newest.assignment.compute_class != assignment.compute_class:
+            reason = "NO_CAPACITY" if gave_no_machine(facts) else "HELD_BACK"
+            self._moved.labels(newest.assignment.compute_class or LOCAL, reason).inc()
 
     def started(self, assignment: v1.Assignment, start: v1.LaunchStart) -> None:
         took = _seconds(assignment.create_time, start.started_time)

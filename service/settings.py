@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     dataset_root: tuple[str, ...] = Field(
         (), description="s3://bucket/folder/ below which datasets may be read, {tenant} for the caller's; repeatable"
     )
+    restored: Annotated[str, Field(max_length=100)] = Field(
+        "",
+        description="name of a restore of the store, such as its date: from when it is first named nothing is launched until "
+        "an operator resumes the admission",
+    )
     jobs: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="jobs that are trained at once; with --config the file says how many"
     )

@@ -35,6 +35,7 @@ OF_OPTIMIZERS = frozenset(
 _ELSEWHERE = {
     "optimization.seed": "drawn when the job was accepted",
     "compute_class": "chosen by the operator's rules",
+    "compute_fallback.compute_classes": "chosen by the operator's rules",
     "dataset.resolution": "base model",
     "loss.prediction_type": "base model",
     "zero_terminal_snr": "base model",

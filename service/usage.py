@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from service.compute_classes import LOCAL
+from service.launch_choice import plan_of
 from service.times import to_datetime
 
 if TYPE_CHECKING:
@@ -29,9 +30,8 @@ def gpu_seconds(facts: JobFacts, until: datetime) -> Mapping[str, float]:
     Launches whose container never ran used nothing; in local mode, and for classes without GPUs, all is nothing.
     """
     used: Counter[str] = Counter()
-    gpus = facts.create.compute.gpus
     for launch in facts.launches:
-        began = _began(launch)
+        began, gpus = _began(launch), plan_of(facts.create, launch.assignment.compute_class).gpus
         if began is not None and gpus:
             seconds = max(0.0, (_ended(launch, until) - began).total_seconds())
             used[launch.assignment.compute_class or LOCAL] += gpus * seconds  # type: ignore[assignment]  # Counter takes floats

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from loramill import v1
@@ -14,6 +15,9 @@ from service.errors import NotAvailable
 from service.job import is_terminal
 
 Read = Callable[[str, str], Awaitable[v1.TrainingJob]]
+
+READS_PER_S = 400
+"""Of all polls together: with more jobs that are watched than this allows, each is looked at less often."""
 
 
 def stopping() -> NotAvailable:
@@ -32,6 +36,8 @@ class _Poll:
     ended: Exception | None = None
     """Why no further state will come; also set, to StopAsyncIteration, after the last state."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set where the next look is not to wait."""
 
     def notify(self) -> None:
         """Wakes all that wait now; those that come later wait for the next change."""
@@ -72,6 +78,12 @@ class Watches:
             if poll.watchers == 0:
                 self._drop(key, poll)
 
+    def look_now(self, tenant: str, job: str) -> None:
+        """Something about the job has changed: whoever watches it need not wait for the next regular look."""
+        poll = self._polls.get((tenant, job))
+        if poll is not None:
+            poll.due.set()
+
     async def stop(self) -> None:
         """Ends all watches with UNAVAILABLE, and takes no new ones."""
         self._stopped = True
@@ -83,6 +95,7 @@ class Watches:
 
     async def _run(self, key: tuple[str, str], poll: _Poll) -> None:
         while poll.ended is None:
+            poll.due.clear()
             try:
                 state = await self._read(*key)
             except Exception as error:  # noqa: BLE001 (every watcher gets it)
@@ -97,7 +110,9 @@ class Watches:
                 del self._polls[key]
             poll.notify()
             if poll.ended is None:
-                await asyncio.sleep(self._interval)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(self._interval, len(self._polls) / READS_PER_S)):
+                        await poll.due.wait()
 
     def _drop(self, key: tuple[str, str], poll: _Poll) -> None:
         if self._polls.get(key) is poll:

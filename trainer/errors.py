@@ -8,7 +8,8 @@ TrainerError                 1  bug in Loramill (also any exception that is not 
 ├── StorageFailed           69  the object store could not be used
 ├── DeadlineExceeded        70
 ├── Superseded              71  another run holds the claim, or the job has gone on without this one
-└── Cancelled               72  the job was cancelled; a partial adapter may be saved
+├── Cancelled               72  the job was cancelled; a partial adapter may be saved
+└── Outdated                73  the assignment needs something that this version does not know
 """
 
 from __future__ import annotations
@@ -60,3 +61,7 @@ class Superseded(TrainerError):
 
 class Cancelled(TrainerError):
     exit_code = v1.EXIT_CODE_CANCELLED
+
+
+class Outdated(TrainerError):
+    exit_code = v1.EXIT_CODE_OUTDATED

@@ -21,6 +21,8 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "ListComputeClasses",
         "GetAdmission",
         "SetAdmission",  # as it shall be: twice is once
+        "ListStuckJobs",
+        "GiveUpLaunch",  # names the launch: twice is once
         "ListTrainingJobs",
         "WatchTrainingJob",
         "CancelTrainingJob",

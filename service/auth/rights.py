@@ -41,6 +41,8 @@ NEEDED: dict[str, Role] = {
         ListComputeClasses=Role.VIEWER,
         GetAdmission=Role.VIEWER,
         SetAdmission=Role.OPERATOR,
+        ListStuckJobs=Role.OPERATOR,
+        GiveUpLaunch=Role.OPERATOR,
     ),
     **_methods(
         "DatasetService",

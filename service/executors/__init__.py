@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from loramill import v1
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 
@@ -60,6 +61,17 @@ class Execution:
 ABSENT = Execution(ExecutionState.ABSENT)
 
 
+@dataclass(frozen=True)
+class KnownLaunch:
+    """A launch that an executor has something of."""
+
+    tenant: str
+    job: str
+    number: int
+    begun: datetime
+    """When it was told to start it."""
+
+
 class Executor(Protocol):
     """Synchronous and thread-safe; the service calls it in threads. Every method may raise ExecutorError."""
 
@@ -71,6 +83,10 @@ class Executor(Protocol):
         ...
 
     def observe(self, tenant: str, job: str, number: int) -> Execution: ...
+
+    def known(self) -> Sequence[KnownLaunch]:
+        """All launches that it has something of now, ended or not, without asking anybody; never one that nobody launched."""
+        ...
 
     def stop(self, tenant: str, job: str, number: int) -> None:
         """Asks the trainer to end (SIGTERM) and returns at once. Called again after the grace time, it kills it.

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from service.executors.cluster_objects import is_terminal, metadata_of
+from service.executors.cluster_objects import is_terminal, metadata_of, time_of
 from service.executors.mirror import Mirror
 from service.executors.pending import TELLING_EVENTS
 from service.executors.pod_ends import has_ended
@@ -17,6 +17,7 @@ from service.kubernetes_names import SELECTOR, LaunchId, launch_of_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from service.kubernetes_api import KubernetesApi, Object
 
@@ -84,6 +85,15 @@ class ClusterCache:
             for job in self._jobs.of(launch)
             if not has_ended(job) and not metadata_of(job).get("deletionTimestamp")
         ]
+
+    def begun(self) -> list[tuple[LaunchId, datetime]]:
+        """Launches whose Jobs are known, ended or not, and when those were made."""
+        made = [
+            (launch, time_of(metadata_of(job).get("creationTimestamp")))
+            for launch in self._jobs.groups()
+            for job in self._jobs.of(launch)
+        ]
+        return [(launch, time) for launch, time in made if time is not None]
 
     def secret(self, launch: LaunchId) -> Object | None:
         """Its metadata, as they are known; a miss proves nothing."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from service.executors import Execution, ExecutionState, ExecutorError
+from service.executors import Execution, ExecutionState, ExecutorError, KnownLaunch
 from service.executors.cluster_cache import launch_of
 from service.executors.cluster_objects import condition, metadata_of, sentence
 from service.executors.pending import Pending, why_refused
@@ -99,6 +99,9 @@ class KubernetesExecutor:
             why = self._refusals.get(launch, _NOT_MADE_YET)
             return replace(execution, reason=why.reason, message=why.message)
         return execution
+
+    def known(self) -> list[KnownLaunch]:
+        return [KnownLaunch(launch.tenant, launch.job, launch.number, begun) for launch, begun in self._cache.begun()]
 
     def stop(self, tenant: str, job: str, number: int) -> None:
         launch = LaunchId(tenant, job, number)

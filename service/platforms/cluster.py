@@ -28,6 +28,7 @@ from service.kubernetes_api import KubernetesApi, api_at
 from service.kubernetes_errors import KubernetesError
 from service.kubernetes_lease import KubernetesLease
 from service.kubernetes_names import LaunchId
+from service.lifecycle_check import check_lifecycle
 from service.metrics import KubernetesMetrics, StoreMetrics
 from service.platforms import ImportJobs, Platform
 from service.platforms.opening import emptied, opened
@@ -53,6 +54,7 @@ def cluster_platform(settings: Settings, configuration: Configuration) -> Iterat
         log.warning(warning)
     registry = CollectorRegistry()
     store = opened(configuration.store, StoreMetrics(registry))
+    check_lifecycle(store, configuration.lifecycle_rules)
     api = _api(KubernetesMetrics(registry))
     executor = _executor(configuration, api, store)
     lease = KubernetesLease(api, _own_namespace(), _LEASE, os.environ.get("POD_NAME") or socket.gethostname())

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from loramill.cli import adapter, admission, base, compute, dataset, inspect, job
+from loramill.cli import adapter, admission, base, compute, concept, dataset, inspect, job, operator
 from loramill.cli.common import EXIT_FAILED, ServerOption, exit_code_of, say, sentence_of
 from loramill.errors import ClientError
 
@@ -28,7 +28,9 @@ app.add_typer(adapter.app, name="adapter")
 app.add_typer(base.app, name="base")
 app.add_typer(compute.app, name="compute")
 app.add_typer(admission.app, name="admission")
+app.add_typer(operator.app, name="operator")
 app.add_typer(inspect.app, name="inspect")
+app.add_typer(concept.app, name="concept")
 
 
 @app.callback()

@@ -93,3 +93,16 @@ async def test_a_class_that_is_not_there_is_refused_by_name(api: Api) -> None:
 async def test_the_classes_can_be_listed(api: Api) -> None:
     answer = await api.training.ListComputeClasses(v1.ListComputeClassesRequest())
     assert [(offer.name, offer.price_per_hour) for offer in answer.compute_classes] == [("a10-spot", 0.4), ("a10", 1.2)]
+
+
+async def test_where_a_job_may_go_is_resolved_told_with_prices_and_recorded(api: Api) -> None:
+    spec = await api.spec()
+    spec.compute_needs.gpu_memory_gib = 16
+    spec.compute_fallback.SetInParent()
+    checked = await api.training.CreateTrainingJob(create(spec, validate_only=True))
+    job = await api.training.CreateTrainingJob(create(spec))
+    further = v1.ComputePlan(compute_class="a10", gpus=1, gpu_memory_gib=24, price_per_hour=1.2, currency="USD")
+    assert list(checked.compute_fallbacks) == list((await api.get(job.name)).compute_fallbacks) == [further]
+    assert (list(job.spec.compute_fallback.compute_classes), job.spec.compute_fallback.after.seconds) == (["a10"], 900)
+    sources = {entry.field: entry.source for entry in job.spec.sources}
+    assert sources["compute_fallback.compute_classes"] == "chosen by the operator's rules"

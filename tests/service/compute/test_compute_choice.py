@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loramill import v1
-from service.compute_choice import NoFit, choose, class_for, offers, plan_of, violations_of_compute
+from service.compute_choice import NoFit, choose, class_for, fallbacks_for, offers, plan_of, violations_of_compute
 from service.compute_classes import LOCAL_MODE, ComputeClass, ComputeClasses
 
 
@@ -125,3 +125,54 @@ def test_what_callers_are_told() -> None:
     unpriced = class_for(v1.TrainingSpec(compute_class="unpriced"), CLASSES)
     assert unpriced is not None
     assert plan_of(unpriced, "USD").price_per_hour == 0
+
+
+def fallback(named: str = "", asked: v1.ComputeNeeds | None = None, **fields: Any) -> v1.TrainingSpec:
+    spec = v1.TrainingSpec(compute_class=named, compute_needs=asked)
+    spec.compute_fallback.SetInParent()
+    if seconds := fields.pop("seconds", None):
+        spec.compute_fallback.after.seconds = seconds
+    spec.compute_fallback.compute_classes.extend(fields.pop("classes", ()))
+    return spec
+
+
+@pytest.mark.parametrize(
+    ("spec", "names"),
+    [
+        (fallback(asked=needs(gpu_memory_gib=24)), ["a10", "a100", "unpriced"]),
+        (fallback("a100", needs(gpu_memory_gib=24)), ["a10-spot", "a10", "unpriced"]),
+        (fallback(asked=needs(gpu_memory_gib=24, max_price_per_hour=2)), ["a10"]),
+        (fallback("a10-spot", classes=["a100", "a10"]), ["a100", "a10"]),
+        (v1.TrainingSpec(compute_class="a10"), []),
+    ],
+)
+def test_where_a_job_may_go_besides_its_class(spec: v1.TrainingSpec, names: list[str]) -> None:
+    assert list(violations_of_compute(spec, CLASSES, "spec")) == []
+    assert [offered.name for offered in fallbacks_for(spec, CLASSES)] == names
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "reason"),
+    [
+        (fallback("a10"), ".compute_classes", "REQUIRED"),
+        (fallback(asked=needs(gpus=4, gpu_memory_gib=80)), "", "NO_CLASS_FITS"),
+        (fallback("a10", classes=["a10"]), ".compute_classes[0]", "CONFLICT"),
+        (fallback("a10", classes=["a100", "a100"]), ".compute_classes[1]", "CONFLICT"),
+        (fallback("a10", needs(gpus=1), classes=["cpu"]), ".compute_classes[0]", "CONFLICT"),
+        (fallback("a10", classes=["h100"]), ".compute_classes[0]", "RESOURCE_NOT_FOUND"),
+        (fallback("a10", classes=["a100"], seconds=59), ".after", "OUT_OF_RANGE"),
+        (fallback("a10", classes=["a100"], seconds=30 * 86400 + 1), ".after", "OUT_OF_RANGE"),
+        (fallback("a10", classes=["a100"], seconds=2**60), ".after", "OUT_OF_RANGE"),
+    ],
+)
+def test_what_is_wrong_with_a_fallback_is_said(spec: v1.TrainingSpec, field: str, reason: str) -> None:
+    found = {violation.field: violation.reason for violation in violations_of_compute(spec, CLASSES, "spec")}
+    assert found == {f"spec.compute_fallback{field}": reason}
+
+
+def test_local_mode_has_nowhere_to_go() -> None:
+    found = {
+        violation.field: violation.reason
+        for violation in violations_of_compute(fallback(classes=["x"]), LOCAL_MODE, "spec")
+    }
+    assert found == {"spec.compute_fallback": "NOT_SUPPORTED"}

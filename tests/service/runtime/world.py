@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loramill import v1
 from service import indexes
-from service.executors import ABSENT, Execution, ExecutionState
+from service.executors import ABSENT, Execution, ExecutionState, KnownLaunch
 from service.facts import JobFacts, read_facts
 from service.keys import TenantKeys
 from service.reconciler import Reconciler, ReconcilerSettings
@@ -86,6 +86,7 @@ class PretendedExecutor:
         self.starts: list[tuple[str, int]] = []
         self.stops: list[tuple[str, int]] = []
         self.executions: dict[tuple[str, int], Execution] = {}
+        self.begun: dict[tuple[str, int], datetime] = {}
         self.most_at_once = 0
         self._lock = threading.Lock()
 
@@ -96,6 +97,7 @@ class PretendedExecutor:
             if (job, number) in self.executions:
                 return
             self.starts.append((job, number))
+            self.begun[job, number] = utc_now()
             self.executions[job, number] = Execution(ExecutionState.RUNNING)
             self.most_at_once = max(self.most_at_once, sum(each.alive for each in self.executions.values()))
         script: Script = self.scripts.get(job) or self.scripts  # type: ignore[assignment, call-overload]
@@ -111,6 +113,9 @@ class PretendedExecutor:
     def observe(self, tenant: str, job: str, number: int) -> Execution:
         del tenant
         return self.executions.get((job, number), ABSENT)
+
+    def known(self) -> list[KnownLaunch]:
+        return [KnownLaunch(TENANT, *launch, self.begun.get(launch, START)) for launch in self.executions]
 
     def stop(self, tenant: str, job: str, number: int) -> None:
         del tenant
