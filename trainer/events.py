@@ -20,7 +20,6 @@ from trainer import checkpoint
 from trainer.config import PreviewConfig, TrainConfig
 from trainer.divergence import DivergenceGuard
 from trainer.errors import Cancelled, Preempted
-from trainer.event_file import write_event_file
 from trainer.gallery import Gallery, chosen_saves
 from trainer.loop import Training, shown_values
 from trainer.measurements import Measurement
@@ -268,9 +267,15 @@ class RunEvents:
             self.story.warnings.extend(self._told_of_validation())
             report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
             after = self.gallery.plain.get(self.steps, ())
-            written = partial(write_event_file, self.story.metrics, self.gallery, self.config.created)
-            events = written if self.config.tensorboard else None
-            self._save(FINAL, step, is_partial=False, after=after, report=report, events=events)
+            self._save(FINAL, step, is_partial=False, after=after, report=report, events=self._event_file())
+
+    def _event_file(self) -> EventFile | None:
+        if not self.config.tensorboard:
+            return None
+        # Its libraries are loaded only where they are asked for.
+        from trainer.event_file import write_event_file
+
+        return partial(write_event_file, self.story.metrics, self.gallery, self.config.created)
 
     def _told_of_validation(self) -> Iterator[str]:
         validation = self.training.validation

@@ -14,7 +14,7 @@ from loramill.cli.common import Data, DataOption, Output, OutputOption, ServerOp
 from loramill.cli.compute import plan_line
 from loramill.cli.following import InlineOption, PreviewsOption, follow_job
 from loramill.cli.length import length_line
-from loramill.cli.output import age_of, clock, print_many, print_one, printable
+from loramill.cli.output import age_of, clock, print_many, print_one, printable, size_of
 from loramill.cli.spec_files import read_text
 from loramill.errors import FileError, SpecError
 
@@ -319,9 +319,11 @@ def metrics(
         "STEP": lambda metric: str(metric.step),
         "LOSS": lambda metric: f"{metric.loss:.5f}",
         "PRIOR": lambda metric: f"{metric.prior_loss:.5f}" if metric.HasField("prior_loss") else "",
+        "VALIDATION": lambda metric: f"{metric.validation_loss:.5f}" if metric.HasField("validation_loss") else "",
         "RATE": lambda metric: f"{metric.learning_rate:.3g}",
         "GRADIENT": lambda metric: f"{metric.gradient_norm:.3g}",
         "IMAGES/S": lambda metric: f"{metric.images_per_second:.1f}",
+        "MEMORY": lambda metric: size_of(metric.memory_bytes) if metric.HasField("memory_bytes") else "",
     }
     with connect(context, server) as client:
         print_many(client.list_metrics(name, after_step=after_step), output, columns)
