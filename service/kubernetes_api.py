@@ -6,13 +6,13 @@ refuse what a newer API server adds, and reading a thousand pods through them ta
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import orjson
 import stamina
 import urllib3
 from kubernetes import config
@@ -263,7 +263,7 @@ class KubernetesApi:
             wait_jitter=patient.first_wait,
         ):
             with attempt:
-                answer: Object = json.loads(self._read(request, patient.answer_s))
+                answer: Object = orjson.loads(self._read(request, patient.answer_s))
         return answer
 
     def _wait(self, error: Exception, patience: Patience) -> bool | float:

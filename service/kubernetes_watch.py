@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
 import urllib3
 
 from service.kubernetes_errors import Unavailable, error_of
@@ -38,7 +38,7 @@ class WatchStream:
             for line in self._lines():
                 kind, found = line["type"], line["object"]
                 if kind == "ERROR":
-                    raise error_of(self._request, int(found.get("code") or 500), json.dumps(found).encode())
+                    raise error_of(self._request, int(found.get("code") or 500), orjson.dumps(found))
                 yield Change(kind, found)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
             raise Unavailable(self._request, f"the watch broke off: {error}") from error
@@ -55,6 +55,6 @@ class WatchStream:
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 if line.strip():
-                    yield json.loads(line)
+                    yield orjson.loads(line)
         if rest.strip():
             raise ValueError("it ended within an object")

@@ -182,6 +182,12 @@ def test_prometheus_finds_what_a_trainer_serves() -> None:
     assert container_of(job)["ports"] == [{"name": "metrics", "containerPort": 9464}]
 
 
+def test_trainers_send_spans_where_the_operator_says_and_nowhere_else() -> None:
+    collector = "http://collector.tracing:4318"
+    assert environment_of(example(GPU, {"traces_endpoint": collector}).job)["OTEL_EXPORTER_OTLP_ENDPOINT"] == collector
+    assert not any(name.startswith("OTEL_") for name in environment_of(example(GPU).job))
+
+
 def test_the_cluster_chooses_the_user_where_the_operator_leaves_it_to_it() -> None:
     security = pod_of(example(CPU, {"run_as_user": None}).job)["securityContext"]
     assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}

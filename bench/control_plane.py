@@ -1,0 +1,347 @@
+"""What the control plane does on this machine, beside the naive form of the same thing: `python -m bench.control_plane`.
+
+Everything runs here: the S3 server (versitygw of `deploy.cluster`), the service, its callers. The naive form
+(`bench/scale/naive.py`) is measured in the same run, in turns with ours; the ratios are what counts. Figures of docs/scale.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from bench.scale import load, records, relist
+from bench.scale.place import BUCKET, URI, emptied, s3, server, usage_of
+from deploy.examples.demo.dataset import write_dataset
+from loramill import v1
+from loramill.client import Client
+from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
+from service.keys import TenantKeys, job_of_name
+from store.object_store import ObjectStore
+from store.open import open_store
+from store.records import read_record
+from store.s3 import S3Store
+
+FORMS = ("naive", "ours")
+_TENANT = TenantKeys("local")
+_REQUESTS = 500
+_SLOW_S = 180.0
+"""After which a call of the naive form is given up; what it took until then is told as "more than"."""
+
+
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    rounds: int
+    callers: int
+    streams: int
+    jobs: int
+    every: float
+    ended: int
+    listed: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    options: Options
+    folder: Path
+    bucket: Path
+    store: ObjectStore
+    spec: v1.TrainingSpec
+    create: v1.CreateRecord
+
+    @contextmanager
+    def served(self, form: str, threads: int = 32) -> Iterator[tuple[int, int]]:
+        """Port and pid of one form, begun anew."""
+        if form == "naive":
+            with server("bench.scale.naive", str(threads)) as found:
+                yield found
+        else:
+            with _ours(emptied(self.folder / "service"), URI) as found:
+                yield found
+
+    def without_living_jobs(self) -> None:
+        for entry in list(self.store.list("_shared/active/")):
+            self.store.delete(entry.key)
+
+
+def row(what: str, naive: str, ours: str, ratio: str = "") -> None:
+    print(f"| {what} | {naive} | {ours} | {ratio} |", flush=True)
+
+
+@contextmanager
+def _ours(folder: Path, store: str) -> Iterator[tuple[int, int]]:
+    with server("bench.scale.ours", str(folder), store) as found:
+        yield found
+
+
+def made_ready(address: str, folder: Path) -> v1.TrainingSpec:
+    """A dataset is uploaded; a spec that trains on it."""
+    write_dataset(folder)
+    with Client(address) as client:
+        dataset = client.upload_dataset(folder)
+    spec = v1.TrainingSpec(base_model="baseModels/shapes", dataset=v1.DatasetSpec(dataset=dataset.name))
+    spec.concept.activation_tag = "lumi"
+    return spec
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+def requests(bench: Bench) -> None:
+    """Processor time of one request of the store, of whoever sends it: over boto3, and as the service does it."""
+    content, stores = b"x" * 3000, (S3Store(BUCKET), S3Store(BUCKET, quick=True))
+    acts: dict[str, Callable[[ObjectStore, str], object]] = {
+        "a record written": lambda store, key: store.put_new(key, content),
+        "a record read": lambda store, key: store.get(key),
+    }
+    for what, act in acts.items():
+        spent = []
+        for place, store in enumerate(stores):
+            act(store, f"bench/{place}/first")  # it opens the connection
+            began = time.process_time()
+            for number in range(_REQUESTS):
+                act(store, f"bench/{place}/{number}")
+            spent.append((time.process_time() - began) / _REQUESTS * 1e3)
+        row(f"{what}: CPU of whoever asks", *(f"{each:.2f} ms" for each in spent), _times([spent[0] / spent[1]]))
+    for entry in list(bench.store.list("bench/")):
+        bench.store.delete(entry.key)
+
+
+# -- creates -----------------------------------------------------------------------------------------------------------
+
+
+def creates(bench: Bench) -> None:
+    """As many as are answered, in turns; then ours and the naive form at half of their own."""
+    rates: dict[str, list[float]] = {form: [] for form in FORMS}
+    cpu: dict[str, list[float]] = {form: [] for form in FORMS}
+    for _ in range(bench.options.rounds):
+        for form in FORMS:
+            bench.without_living_jobs()
+            with bench.served(form) as (port, pid):
+                asyncio.run(load.as_many_as_possible(port, bench.spec, 4, 1.0))  # the first ones open connections
+                before = usage_of(pid)
+                found = asyncio.run(
+                    load.as_many_as_possible(port, bench.spec, bench.options.callers, bench.options.seconds)
+                )
+                rates[form].append(found.rate)
+                cpu[form].append((usage_of(pid).cpu_s - before.cpu_s) / len(found.seconds) * 1e3)
+    rate = {form: statistics.median(rates[form]) for form in FORMS}
+    ratios = [ours / naive for ours, naive in zip(rates["ours"], rates["naive"], strict=True)]
+    callers = bench.options.callers
+    row(f"durable creates a second, {callers} callers", *(f"{rate[form]:.0f}" for form in FORMS), _times(ratios))
+    spent = [statistics.median(cpu[form]) for form in FORMS]
+    row("CPU of the service for one", *(f"{each:.1f} ms" for each in spent), _times([spent[0] / spent[1]]))
+    told = {}
+    for form in FORMS:
+        bench.without_living_jobs()
+        with bench.served(form) as (port, pid):
+            asyncio.run(load.as_many_as_possible(port, bench.spec, 4, 1.0))
+            before = usage_of(pid)
+            found = asyncio.run(load.at_a_rate(port, bench.spec, rate[form] / 2, bench.options.seconds))
+            used = usage_of(pid)
+            cores = (used.cpu_s - before.cpu_s) / bench.options.seconds
+            told[form] = (
+                f"{found.rate:.0f}/s: p50 {found.at(0.5) * 1e3:.0f} ms, p99 {found.at(0.99) * 1e3:.0f} ms",
+                f"{cores:.2f} cores, {used.memory / 1e6:.0f} MB",
+            )
+    row("creates at half of its own rate", told["naive"][0], told["ours"][0])
+    row("the service meanwhile", told["naive"][1], told["ours"][1])
+
+
+def creates_in_a_folder(bench: Bench) -> None:
+    """Local mode: the record is a folder of files, each synced to the disk."""
+    folder = emptied(bench.folder / "local")
+    with _ours(folder, "file") as (port, _):
+        spec = made_ready(f"127.0.0.1:{port}", bench.folder / "hearts-local")
+        found = asyncio.run(load.as_many_as_possible(port, spec, bench.options.callers, bench.options.seconds))
+    row("durable creates a second, file store", "–", f"{found.rate:.0f} (p99 {found.at(0.99) * 1e3:.0f} ms)")
+
+
+# -- watches -----------------------------------------------------------------------------------------------------------
+
+
+def watches(bench: Bench) -> None:
+    options = bench.options
+    bench.without_living_jobs()
+    jobs = records.running_jobs(bench.store, bench.create, options.jobs)
+    told: dict[str, Sequence[str]] = {}
+    for form in FORMS:
+        with bench.served(form, threads=options.streams + 16) as (port, pid):
+            time.sleep(3)  # ours has looked at every job once
+            before = usage_of(pid)
+            if form == "ours":
+                time.sleep(2 * options.seconds)
+                now = usage_of(pid)
+                cores = (now.cpu_s - before.cpu_s) / (2 * options.seconds)
+                unwatched = f"{cores:.2f} cores, {now.memory / 1e6:.0f} MB"
+                before = now
+            delays, cores, memory = asyncio.run(_watched(bench, port, pid, jobs))
+            expected = options.streams * max(1, int(options.seconds * 2 / options.every))
+            ordered = sorted(delays) or [float("inf")]
+            told[form] = (
+                f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s",
+                f"{len(delays)} of about {expected}",
+                f"{memory / 1e6:.0f} MB, {(memory - before.memory) / 1e6:.0f} more than before",
+                f"{cores:.2f} cores",
+            )
+    row(f"{options.jobs} jobs that train, watched by nobody", "–", unwatched)
+    what = f"{options.streams} watches of {options.jobs} jobs, an event of each every {options.every:g} s: delay"
+    for place, name in enumerate((what, "events that came meanwhile", "memory of the service", "CPU of the service")):
+        row(name, told["naive"][place], told["ours"][place])
+    for job in jobs:
+        bench.store.delete(_TENANT.active(job))
+
+
+async def _watched(bench: Bench, port: int, pid: int, jobs: list[str]) -> tuple[list[float], float, int]:
+    options, settled = bench.options, asyncio.Event()
+    seconds = options.seconds * 2
+    watching = asyncio.create_task(load.watched(port, jobs, options.streams, seconds, settled))
+    await settled.wait()
+    writing = asyncio.create_task(asyncio.to_thread(_write_statuses, bench, jobs, seconds))
+    before = usage_of(pid)
+    delays = await watching
+    used = usage_of(pid)
+    await writing
+    return delays, (used.cpu_s - before.cpu_s) / seconds, used.memory
+
+
+def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> None:
+    """Of one job after the other, evenly, each with the time at which it was written."""
+    began, pause = time.monotonic(), bench.options.every / len(jobs)
+    for number in range(int(seconds / pause)):
+        time.sleep(max(0.0, began + number * pause - time.monotonic()))
+        records.write_status(bench.store, jobs[number % len(jobs)], str(time.time_ns()))
+
+
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def lists(bench: Bench) -> None:
+    """The newest ten failed ones of all; then a page of all, twice."""
+    options = bench.options
+    records.ended_jobs(bench.store, bench.create, options.ended, 100, bench.bucket)
+    asked = {
+        f"{options.ended} ended jobs, the newest 10 of the 1 % that failed": v1.ListTrainingJobsRequest(
+            page_size=10, states=[v1.TRAINING_JOB_STATE_FAILED]
+        ),
+        "the newest 100 of all": v1.ListTrainingJobsRequest(page_size=100),
+        "the same once more": v1.ListTrainingJobsRequest(page_size=100),
+    }
+    found: dict[str, list[float]] = {}
+    for form in FORMS:
+        with bench.served(form) as (port, pid):
+            found[form] = [_listed(port, request) for request in asked.values()]
+            if form == "ours":
+                every = _all_listed(port)
+                used = usage_of(pid)
+    for place, what in enumerate(asked):
+        naive, ours = found["naive"][place], found["ours"][place]
+        more = ">" if naive >= _SLOW_S else ""
+        row(what, f"{more}{naive:.2f} s", f"{ours:.2f} s", f"{more}{naive / ours:.1f}×")
+    row(f"all {options.ended}, in pages of 1000", "–", f"{every:.0f} s; service {used.memory / 1e6:.0f} MB")
+
+
+def _listed(port: int, request: v1.ListTrainingJobsRequest) -> float:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", 64 << 20)]) as channel:
+        began = time.perf_counter()
+        try:
+            page = TrainingServiceStub(channel).ListTrainingJobs(request, timeout=_SLOW_S)
+        except grpc.RpcError:
+            return _SLOW_S
+        assert len(page.training_jobs) == request.page_size, len(page.training_jobs)
+        return time.perf_counter() - began
+
+
+def _all_listed(port: int) -> float:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", 64 << 20)]) as channel:
+        began, stub, request = (
+            time.perf_counter(),
+            TrainingServiceStub(channel),
+            v1.ListTrainingJobsRequest(page_size=1000),
+        )
+        while True:
+            page = stub.ListTrainingJobs(request, timeout=_SLOW_S)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return time.perf_counter() - began
+
+
+# -- relist ------------------------------------------------------------------------------------------------------------
+
+
+def relists(options: Options) -> None:
+    with server("bench.scale.relist", str(options.listed)) as (port, _):
+        relist.ours(port), relist.ours(port)  # the server makes its pages once
+        found = {form: [] for form in FORMS}  # type: dict[str, list[float]]
+        for _ in range(options.rounds):
+            for form, way in (("naive", relist.naive), ("ours", relist.ours)):
+                count, seconds = way(port)
+                assert count == options.listed, count
+                found[form].append(seconds)
+    ratios = [naive / ours for naive, ours in zip(found["naive"], found["ours"], strict=True)]
+    row(
+        f"relist of {options.listed} Jobs",
+        *(f"{statistics.median(found[form]):.2f} s" for form in FORMS),
+        _times(ratios),
+    )
+
+
+def _times(ratios: Sequence[float]) -> str:
+    middle = statistics.median(ratios)
+    return f"{middle:.1f}×" + (f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else "")
+
+
+PARTS: dict[str, Callable[[Bench], Any]] = {
+    "requests": requests,
+    "creates": creates,
+    "folder": creates_in_a_folder,
+    "watches": watches,
+    "lists": lists,
+    "relist": lambda bench: relists(bench.options),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.control_plane", description=__doc__.partition("\n")[0])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="of creates and relists, naive and ours in turns")
+    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--streams", type=int, default=2000)
+    parser.add_argument("--jobs", type=int, default=200, help="that are watched")
+    parser.add_argument("--every", type=float, default=5.0, help="seconds between two events of a watched job")
+    parser.add_argument("--ended", type=int, default=10_000, help="jobs that are listed")
+    parser.add_argument("--listed", type=int, default=10_000, help="Kubernetes Jobs in a relist")
+    given = vars(parser.parse_args())
+    parts, options = given.pop("parts"), Options(**given)
+    print("| | naive | ours | ratio |\n|---|---|---|---|", flush=True)
+    if parts == ["relist"]:
+        relists(options)
+        return
+    with tempfile.TemporaryDirectory(prefix="control-plane-") as name, s3(Path(name) / "s3") as bucket:
+        folder = Path(name)
+        store = open_store(URI, quick=True)
+        with _ours(emptied(folder / "service"), URI) as (port, _):
+            spec = made_ready(f"127.0.0.1:{port}", folder / "hearts")
+            with Client(f"127.0.0.1:{port}") as client:
+                job = job_of_name(client.create_job(spec).name)
+        assert job is not None
+        create = read_record(store, _TENANT.job(job).record, v1.CreateRecord)
+        assert create is not None
+        bench = Bench(options, folder, bucket, store, spec, create)
+        for part in parts:
+            PARTS[part](bench)
+
+
+if __name__ == "__main__":
+    main()
