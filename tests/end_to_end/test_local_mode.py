@@ -164,6 +164,15 @@ def test_progress_and_metrics_are_whole(service: RunningService, trained: v1.Tra
     assert any("adapter in place" in line for line in lines)
 
 
+def test_previews_come_through_the_service(service: RunningService, trained: v1.TrainingJob) -> None:
+    pictures = list(service.client.get_previews(trained.name))
+    assert [(one.preview.step, one.preview.strength) for one in pictures] == [(0, 0), (12, 0.5), (12, 1), (12, 1.5)]
+    assert {(one.preview.prompt, one.size) for one in pictures} == {("qzx, a cat", (256, 256))}
+    assert trained.progress.preview_step == 12
+    later = service.client.get_previews(trained.name, after_step=0, plain=True)
+    assert [one.content for one in later] == [pictures[2].content]
+
+
 def test_a_killed_trainer_and_a_restarted_service_change_nothing(
     service: RunningService, trained: v1.TrainingJob, dataset: str
 ) -> None:

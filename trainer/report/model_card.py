@@ -102,15 +102,15 @@ def model_card(facts: CardFacts) -> str:
 
 def front_matter(facts: CardFacts) -> dict[str, object]:
     """What the hub reads of a card."""
+    tags = ["text-to-image", "diffusers", "lora", facts.kind.lower(), facts.family, "template:sd-lora"]
     matter: dict[str, object] = {
         **_license(facts.license),
         "library_name": "diffusers" if facts.usage.diffusers_file else "peft",
         "pipeline_tag": "text-to-image",
         "base_model": _hub_id(facts.base_source) or facts.base,
         "base_model_relation": "adapter",
-        "tags": ["text-to-image", "diffusers", "lora", facts.kind.lower(), facts.family, "template:sd-lora"],
+        "tags": list(dict.fromkeys(tags)),
     }
-    matter["tags"] = list(dict.fromkeys(matter["tags"]))  # type: ignore[call-overload]
     if facts.usage.activation_tag:
         matter["instance_prompt"] = visible(facts.usage.activation_tag)
     if facts.prompts:

@@ -96,3 +96,15 @@ def test_without_scripts_every_step_is_there(tab: Tab, pages: dict[str, Path]) -
     tab.open(pages["report"], 1280, scripts=False)
     assert tab.value(SHOWN) == ["0", "200", "0", "200"]
     assert tab.value('document.querySelector(".slider").getBoundingClientRect().height') == 0
+
+
+def test_what_sticks_out_is_found(tab: Tab, tmp_path: Path) -> None:
+    """Else the tests above would prove nothing."""
+    page = tmp_path / "wide.html"
+    page.write_text(
+        '<!DOCTYPE html><meta name="viewport" content="width=device-width"><body><div class="wide" '
+        'style="width: 800px">wide</div><img src="data:image/png;base64,AA" width="10" height="10"></body>'
+    )
+    tab.open(page, 390)
+    assert tab.value("document.documentElement.scrollWidth") > 390
+    assert tab.value(STICKING_OUT) == ["DIV.wide"]
