@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 
@@ -39,11 +40,17 @@ def main() -> int:
         from bench.nodes.run import run
 
         return run(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cluster = os.environ.get("LORAMILL_CLUSTER_NAME", CLUSTER)
     environment = {**os.environ, "LORAMILL_CLUSTER_NAME": cluster}
 
     def ends(*command: str) -> int:
-        return subprocess.run([*command], env=environment, check=False).returncode
+        with subprocess.Popen([*command], env=environment) as process:
+            try:
+                return process.wait()
+            except (KeyboardInterrupt, SystemExit):
+                process.send_signal(signal.SIGINT)  # it ends what it has started
+                raise
 
     python = sys.executable
     try:

@@ -60,7 +60,8 @@ def _is_gone_or_going(api: KubernetesApi, node: str) -> bool:
 def _delete_claim(api: KubernetesApi, node: str) -> None:
     with contextlib.suppress(NotFound):
         for claim in api.list(_CLAIMS, "").items:
-            if (claim.get("status") or {}).get("nodeName") == node:
+            # Not by the node's name, which a claim learns when the node has registered.
+            if (claim.get("status") or {}).get("providerID", "").endswith(f"//{node}"):
                 api.delete(_CLAIMS, "", claim["metadata"]["name"], claim["metadata"]["uid"])
 
 
