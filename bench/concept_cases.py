@@ -90,9 +90,7 @@ def _known(world: World, seed: int) -> Iterator[Case]:
     """The base's own shapes, as they are and as they are called."""
     for number, shape in enumerate(world.known):
         color = list(draw.COLORS)[number]
-        for turn, name in enumerate(
-            (f"{shape}s", f"more {shape}s", f"{shape}s once more", f"{color} {shape}s", f"striped {shape}s")
-        ):
+        for turn, name in enumerate((f"{shape} 1", f"{shape} 2", f"{shape} 3", f"{color} {shape}", f"striped {shape}")):
             scenes, _ = _scenes(seed, name, [shape], striped=float(name.startswith("striped")))
             if name.startswith(color):
                 scenes = [replace(scene, color=color) for scene in scenes]
@@ -116,7 +114,7 @@ def _modified(world: World, styles: Sequence[str], seed: int) -> Iterator[Case]:
         for turn in range(2):
             shape = world.known[(number + 3 * turn) % len(world.known)]
             naming = _NAMINGS[(number + turn) % len(_NAMINGS)]
-            name = f"{style} {shape}s"
+            name = f"{style} {shape}"
             scenes, rng = _scenes(seed, name, [shape])
             pictures = [STYLES[style](scene, rng) for scene in scenes]
             case = _case(name, "MODIFIED", scenes, pictures, naming, shape)

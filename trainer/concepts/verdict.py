@@ -34,7 +34,7 @@ class Rule:
     """`name_gain` from which the base knows the thing by a name that the job or its captions call it by."""
     guess_speaks: float = 0.6
     """The same of a name that was only tried: the best of several says something of nearly everything."""
-    close: float = 1.2
+    close: float = 1.3
     """`distance` up to which the base would have drawn it itself."""
 
 

@@ -1,7 +1,8 @@
-"""An analysis of drawn pictures by the built-in base: known, restyled and new ones, as data, JSON and page."""
+"""An analysis of drawn pictures by the built-in base, known and new ones, as data, JSON and page."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from google.protobuf.json_format import ParseDict
 
 from loramill import v1
 from store import open_store
@@ -39,33 +40,26 @@ def shapes() -> Base:
     return load_base("sd15", SHAPES, torch.device("cpu"), torch.float32)
 
 
-def scenes(shape: str, count: int = 5) -> list[draw.Scene]:
+def scenes(shape: str) -> list[draw.Scene]:
     rng = np.random.default_rng(5)
-    return [draw.random_scene(rng, [shape], striped=0) for _ in range(count)]
+    return [draw.random_scene(rng, [shape], striped=0) for _ in range(4)]
 
 
 def materials(
-    base: Base,
-    decoder: Decoder,
-    folder: Path,
-    pictures: list[Image.Image],
-    captions: list[str],
-    concept: dict[str, str],
+    base: Base, decoder: Decoder, folder: Path, contents: dict[str, tuple[draw.Scene, str]], concepts: dict[str, object]
 ) -> AnalysisMaterials:
-    contents = dict[str, bytes]()
-    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        picture.save(folder / "picture.png")
-        contents[f"{number}.png"] = (folder / "picture.png").read_bytes()
-        contents[f"{number}.txt"] = caption.encode()
-    by_digest = {sha256_of(content): content for content in contents.values()}
-    spec = {**SMALL_SPEC, "concept": concept}
+    """Of drawn scenes with their captions, by path."""
+    content = dict[str, bytes]()
+    for path, (scene, caption) in contents.items():
+        buffer = io.BytesIO()
+        draw.draw(scene).save(buffer, "PNG")
+        content |= {path: buffer.getvalue(), str(Path(path).with_suffix(".txt")): caption.encode()}
+    by_digest = {sha256_of(one): one for one in content.values()}
     assignment = v1.Assignment()
-    from google.protobuf.json_format import ParseDict
-
-    ParseDict(merged(spec, {"previews": {"inference_steps": 8}}), assignment.spec)
+    ParseDict(merged(SMALL_SPEC, {"previews": {"inference_steps": 6}, **concepts}), assignment.spec)
     assignment.base_model.family = "sd15"
     config = read_config(assignment)
-    files = [DataFile(path, sha256_of(content), len(content)) for path, content in contents.items()]
+    files = [DataFile(path, sha256_of(one), len(one)) for path, one in content.items()]
     reading = read_dataset(
         files,
         lambda sha256, path: path.write_bytes(by_digest[sha256]),
@@ -108,39 +102,33 @@ def materials(
     )
 
 
-def test_known_restyled_and_new(shapes: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.concept_pictures import checkered
-
-    monkeypatch.setattr(analysis, "FULL", Effort(pictures=5, pairs=8, trial_pairs=4))
+def test_a_known_and_a_new_concept_of_one_job(shapes: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(analysis, "FULL", Effort(pictures=4, pairs=8, trial_pairs=4))
     rings, hearts = scenes("ring"), scenes("heart")
-    captions = [draw.caption(scene) for scene in rings]
-    wrong = [*captions[:-1], draw.caption(rings[-1]).replace("ring", "square")]
-    rng = np.random.default_rng(1)
-    asked: dict[Verdict, tuple[list[Image.Image], list[str], dict[str, str]]] = {
-        Verdict.KNOWN: ([draw.draw(scene) for scene in rings], wrong, {}),
-        Verdict.MODIFIED: ([checkered(scene, rng) for scene in rings], captions, {"class_words": "ring"}),
-        Verdict.NEW: (
-            [draw.draw(scene) for scene in hearts],
-            [draw.caption(scene, shape_word="lumi") for scene in hearts],
-            {"activation_tag": "lumi"},
-        ),
+    wrong = draw.caption(rings[-1]).replace("ring", "square")
+    contents = {
+        f"rings/{place}.png": (scene, draw.caption(scene) if place < 3 else wrong) for place, scene in enumerate(rings)
+    } | {f"{place}.png": (scene, draw.caption(scene, shape_word="lumi")) for place, scene in enumerate(hearts)}
+    concepts: dict[str, object] = {
+        "concept": {"activation_tag": "lumi"},
+        "concepts": [{"class_words": "ring"}],
+        "dataset": {"subsets": [{}, {"path_prefix": "rings/", "concept": "ring"}]},
     }
     with Decoder() as decoder:
-        for verdict, (pictures, texts, concept) in asked.items():
-            folder = tmp_path / verdict.value
-            folder.mkdir()
-            found = analyzed(materials(shapes, decoder, folder, pictures, texts, concept))
-            (one,) = found.concepts
-            assert one.verdict is verdict, one.sentence
-            plain = json.loads(as_json(found))
-            assert (plain["schema_version"], plain["verdict"], plain["sentence"]) == (1, verdict.value, found.sentence)
-            assert plain["concepts"][0]["settings"] == plain["settings"]
-            if verdict is Verdict.KNOWN:
-                assert plain["known_as"] == "ring"
-                assert [(c["path"], c["words"]) for c in plain["wrong_captions"]] == [("4.png", "square")]
-            page = as_html(found)
-            assert page == as_html(found)
-            assert "<script" not in page
-            assert "datasets/d&lt;b&gt;" in page
-            assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
-            assert page.count('src="data:image/png;base64,') == 10
+        found = analyzed(materials(shapes, decoder, tmp_path, contents, concepts))
+    new, known = found.concepts
+    assert new.verdict is Verdict.NEW, new.sentence
+    assert known.verdict is Verdict.KNOWN, known.sentence
+    plain = json.loads(as_json(found))
+    assert (plain["schema_version"], plain["verdict"]) == (1, "NEW")
+    assert plain["settings"] == plain["concepts"][0]["settings"]
+    of_rings = plain["concepts"][1]
+    assert of_rings["known_as"] == "ring"
+    assert [(one["path"], one["words"]) for one in of_rings["wrong_captions"]] == [("rings/3.png", "square")]
+    assert found.sentence.startswith("lumi: NEW: ")
+    page = as_html(found)
+    assert page == as_html(found)
+    assert "<script" not in page
+    assert "datasets/d&lt;b&gt;" in page
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
+    assert page.count('src="data:image/png;base64,') == 16

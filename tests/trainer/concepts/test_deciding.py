@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 
+import pytest
+from google.protobuf.json_format import MessageToJson
+
 from loramill import v1
 from store import open_store
 from store.records import read_record
 from tests.trainer.jobs import Job, Jobs
+from trainer.concepts import deciding
 from trainer.concepts.deciding import KEY
+from trainer.concepts.measuring import Effort
 
 SHORT: dict[str, object] = {
     "optimization": {"steps": 2},
@@ -16,6 +21,12 @@ SHORT: dict[str, object] = {
     "previews": {"inference_steps": 1, "prompts": []},
 }
 AUTO: dict[str, object] = {**SHORT, "concept": {"kind": "CONCEPT_KIND_AUTO", "activation_tag": ""}}
+SMALL = Effort(pictures=2, pairs=4, trial_pairs=2)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "QUICK", SMALL)
 
 
 def decision(job: Job) -> v1.ConceptDecision:
@@ -46,18 +57,13 @@ def test_it_is_measured_decided_and_told(jobs: Jobs) -> None:
 
 
 def _otherwise(found: v1.ConceptDecision) -> str:
-    from google.protobuf.json_format import MessageToJson
-
     found.spec.concept.kind, found.spec.concept.activation_tag = v1.CONCEPT_KIND_NEW, "plon"
     return MessageToJson(found)
 
 
-def test_what_is_given_stays_and_a_given_kind_is_not_measured(jobs: Jobs) -> None:
+def test_what_is_given_stays(jobs: Jobs) -> None:
     prior = {"enabled": False}
     given = jobs.new("given", {**SHORT, "concept": {"kind": "CONCEPT_KIND_AUTO", "prior_preservation": prior}})
     assert given.run() == 0
     assert decision(given).spec.concept.activation_tag == "lumi"
     assert not decision(given).spec.concept.prior_preservation.enabled
-    plain = jobs.new("plain", SHORT)
-    assert plain.run() == 0
-    assert read_record(open_store(plain.assignment.line_uri), KEY, v1.ConceptDecision) is None
