@@ -40,7 +40,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 
 Story = Callable[[RunRecord, TrainerSettings, Reporter, StopSignal], str]
 
-_STORIES: dict[v1.JobKind.ValueType, str] = {
+STORIES: dict[v1.JobKind.ValueType, str] = {
     v1.JOB_KIND_TRAINING: "trainer.run",
     v1.JOB_KIND_CONCEPT_ANALYSIS: "trainer.analysis_run",
     v1.JOB_KIND_DATASET_REPORT: "trainer.report_run",
@@ -94,14 +94,9 @@ def _run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop:
     """Does the assignment; the run's last word when what it is for is stored. Raises a TrainerError, and what is unforeseen."""
     for problem in told(record.lacking):
         raise Outdated(problem)
-    kind = record.assignment.kind or v1.JOB_KIND_TRAINING
-    if kind not in _STORIES:
-        raise TrainerError(
-            f"This trainer cannot do a job of kind {kind}, which the service knows; give both the same version of Loramill."
-        )
     try:
         with stop.interrupting():
-            run: Story = import_module(_STORIES[kind]).run
+            run: Story = import_module(STORIES[record.assignment.kind or v1.JOB_KIND_TRAINING]).run
         return run(record, settings, reporter, stop)
     except Stopped:
         raise _stopped_early(record) from None

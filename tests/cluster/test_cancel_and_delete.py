@@ -122,7 +122,7 @@ def test_a_waiting_job_is_cancelled_without_a_pod(installed: Installed, client: 
     client.cancel_job(job.name)
     ended = finished(client, job.name)
     assert (ended.state, list(ended.adapters)) == (CANCELLED, [])
-    assert "before an adapter was saved" in ended.state_message
+    assert "before anything was saved" in ended.state_message
     eventually("its Job to be gone", lambda: not installed.objects("jobs", job_id(job)))
 
 

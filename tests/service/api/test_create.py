@@ -60,7 +60,6 @@ async def test_every_violation_at_once(api: Api) -> None:
         "spec.adapter.rank": "OUT_OF_RANGE",
         "spec.adapter.lora_plus_ratio": "CONFLICT",
         "spec.adapter.rules[0].pattern": "REQUIRED",
-        "spec.concept.kind": "NOT_SUPPORTED",
     }
     assert "spec.adapter.rank is 0, but must be 1 to 1024" in answer.violations["spec.adapter.rank"]
     assert await all_jobs(api) == before

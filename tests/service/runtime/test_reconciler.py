@@ -164,12 +164,12 @@ async def test_cancelled_before_the_first_launch() -> None:
 @pytest.mark.parametrize(
     ("last_acts", "state", "message"),
     [
-        ([], CANCELLED, "before an adapter was saved"),
+        ([], CANCELLED, "before anything was saved"),
         (["partial", "end 72"], CANCELLED, f"adapters/{JOB}-final"),
         # Training won the race.
         (["adapter", "end 0"], SUCCEEDED, f"adapters/{JOB}-final"),
         # It failed before it heard of it; the caller wanted an end and has it.
-        (["end 64"], CANCELLED, "before an adapter was saved"),
+        (["end 64"], CANCELLED, "before anything was saved"),
     ],
 )
 async def test_cancelled_while_it_works(last_acts: list[str], state: int, message: str) -> None:
