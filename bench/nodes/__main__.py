@@ -1,4 +1,4 @@
-"""GPU nodes that come and go, simulated: `python -m bench.nodes [--jobs 200] [--interrupt 90] …`, one table.
+"""GPU nodes that come and go, simulated: `python -m bench.nodes [--jobs 200] [--interrupt 120] …`, one table.
 
 Brings up a control plane of its own beside whatever runs (as root, see docs/cluster.md), sends jobs to a service of its own while
 Karpenter buys and returns simulated machines, and removes everything again. With `--nodes N` the machines are fixed, and there
@@ -20,13 +20,13 @@ CLUSTER = "loramill-nodes"
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.nodes", description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--over", type=float, default=120.0, help="seconds within which they are created, at random")
-    parser.add_argument("--interrupt", type=float, default=90.0, help="seconds that a spot machine stays; 0 for ever")
+    parser.add_argument("--over", type=float, default=180.0, help="seconds within which they are created, at random")
+    parser.add_argument("--interrupt", type=float, default=120.0, help="seconds that a spot machine stays; 0 for ever")
     parser.add_argument("--gpus", type=int, default=48, help="of each class, at most")
     parser.add_argument("--nodes", type=int, default=0, help="fixed machines instead of Karpenter's")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="of the fixed machines")
     parser.add_argument(
-        "--limit", type=float, default=480.0, help="seconds for all jobs to end, from the last creation"
+        "--limit", type=float, default=900.0, help="seconds for all jobs to end, from the last creation"
     )
     parser.add_argument("--seed", type=int, default=1, help="of the jobs' lengths and times")
     parser.add_argument("--keep", action="store_true", help="leave the control plane, for a look at it")

@@ -35,8 +35,8 @@ LOADING_SECONDS = 2.0
 """From a container's beginning to its first step."""
 BOOT_SECONDS = 4
 """From the purchase of a machine to its Node object."""
-NOTICE_SECONDS = 10.0
-"""From the word that a spot machine goes to its going."""
+NOTICE_SECONDS = 30.0
+"""From the word that a spot machine goes to its going, as Google gives it; not shortened, since Karpenter is not quicker here."""
 SHORTEST, LONGEST = 400, 1200
 """Steps of a job: 20 to 60 seconds."""
 CHECKPOINTS = 10
