@@ -85,7 +85,8 @@ class Acceptance:
         stored = self._initial(caller.tenant, spec.adapter.initial_adapter)
         initial = stored.adapter if stored is not None else None
         found = violations_of_request_id(wanted.request_id)
-        found += violations(spec, base, dataset, initial, self.classes)
+        trains = wanted.kind == v1.JOB_KIND_TRAINING
+        found += violations(spec, base, dataset, initial, self.classes, trains=trains)
         paths: Sequence[str] = ()
         if dataset is not None and dataset.state == v1.DATASET_STATE_FINALIZED:
             paths = self.datasets.paths(caller.tenant, dataset)
@@ -106,7 +107,6 @@ class Acceptance:
             [offered.name for offered in further],
         )
         suggestions.credit(resolved, wanted.spec)
-        trains = wanted.kind == v1.JOB_KIND_TRAINING
         return v1.CreateRecord(
             job_id=keys.new_id(now),
             kind=wanted.kind,

@@ -11,8 +11,11 @@ from loramill import v1
 from service.errors import Violation
 
 
-def violations_of_dataset(spec: v1.TrainingSpec, path: str) -> Iterator[Violation]:
-    """Everything that is wrong with `spec.dataset` and with the subsets' concepts, field by field."""
+def violations_of_dataset(spec: v1.TrainingSpec, path: str, *, trains: bool = True) -> Iterator[Violation]:
+    """Everything that is wrong with `spec.dataset` and with the subsets' concepts, field by field.
+
+    Where nothing is trained, there may be pictures without a word.
+    """
     yield from _of_pictures(spec.dataset, f"{path}.dataset")
     prefixes: dict[str, int] = {}
     for index, subset in enumerate(spec.dataset.subsets):
@@ -25,7 +28,7 @@ def violations_of_dataset(spec: v1.TrainingSpec, path: str) -> Iterator[Violatio
             yield Violation(f"{place}.path_prefix", text, "DUPLICATE")
         prefixes.setdefault(subset.path_prefix, index)
         yield from _of_concept_named(subset, spec, place)
-        yield from _of_caption_text(subset, concept_of(subset, spec), f"{place}.captions.text")
+        yield from _of_caption_text(subset, concept_of(subset, spec), f"{place}.captions.text", trains=trains)
         yield from _of_caption_rules(subset.captions, f"{place}.captions")
     yield from _of_what_is_shown(spec, path)
 
@@ -64,11 +67,13 @@ def _of_concept_named(subset: v1.SubsetSpec, spec: v1.TrainingSpec, place: str) 
         yield Violation(field, text, "NOT_FOUND")
 
 
-def _of_caption_text(subset: v1.SubsetSpec, concept: v1.ConceptSpec, field: str) -> Iterator[Violation]:
+def _of_caption_text(
+    subset: v1.SubsetSpec, concept: v1.ConceptSpec, field: str, *, trains: bool
+) -> Iterator[Violation]:
     captions = subset.captions
     takes_text = captions.source in (v1.CAPTION_SOURCE_FIXED, v1.CAPTION_SOURCE_FILE_OR_FIXED)
     instead = concept.class_words if subset.class_images else concept.activation_tag
-    if takes_text and not captions.text and not instead:
+    if trains and takes_text and not captions.text and not instead:
         source = v1.CaptionSource.Name(captions.source).removeprefix("CAPTION_SOURCE_")
         yield Violation(field, f"{field} is empty, but source {source} needs it; write the caption there.", "REQUIRED")
     of_class = subset.class_images and captions.source == v1.CAPTION_SOURCE_UNSPECIFIED

@@ -36,16 +36,18 @@ def violations(
     initial: v1.Adapter | None = None,
     classes: ComputeClasses = LOCAL_MODE,
     path: str = "spec",
+    *,
+    trains: bool = True,
 ) -> list[Violation]:
     """Everything that is wrong with the spec. `base`, `dataset` and `initial` (of `adapter.initial_adapter`) are what it names,
-    None where there is no such thing; `classes` are those that it may run on."""
+    None where there is no such thing; `classes` are those that it may run on; `trains` is whether the job trains by it."""
     preset = presets.adapter_preset_for(base, spec, initial)
     return [
         *_of_base(spec, base, path),
         *_of_dataset(spec, dataset, path),
         *violations_of_bounds(spec, path),
         *_of_bucket_step(spec, base, path),
-        *violations_of_dataset(spec, path),
+        *violations_of_dataset(spec, path, trains=trains),
         *_of_concept(spec.concept, f"{path}.concept", has_others=bool(spec.concepts)),
         *(
             violation

@@ -55,6 +55,7 @@ def test_a_report_is_made_of_what_is_given(service: FakeService, loramill: Loram
     spec = service.state.requests[0].spec
     assert (spec.base_model, spec.dataset.dataset) == ("baseModels/sd15", "datasets/set1")
     assert (spec.concept.activation_tag, spec.dataset.resolution) == ("zyx", 768)
+    assert [subset.captions.source for subset in spec.dataset.subsets] == [v1.CAPTION_SOURCE_FILE_OR_FIXED]
     assert loramill("dataset", "report", "set1", "--tag", "zyx").code == 2
 
 

@@ -315,8 +315,11 @@ def _read_captions(path: Path) -> dict[str, str]:
 
 def _spec_of_report(name: str, base: str, tag: str, changes: list[str]) -> v1.TrainingSpec:
     from loramill.spec import read_spec
+    from loramill.v1 import CAPTION_SOURCE_FILE_OR_FIXED
 
     spec = read_spec("", [f"base_model={base}", f"dataset={name}", *changes], source="The report")
+    if not spec.dataset.subsets:  # that pictures lack captions is for the report to say
+        spec.dataset.subsets.add().captions.source = CAPTION_SOURCE_FILE_OR_FIXED
     if tag:
         spec.concept.activation_tag = tag
     return spec

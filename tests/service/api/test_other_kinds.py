@@ -92,6 +92,15 @@ async def test_everything_that_is_wrong_with_a_report_is_said_at_once(api: Api) 
     }
 
 
+async def test_pictures_without_a_word_are_for_the_report_to_name(api: Api) -> None:
+    spec = await open_spec(api)
+    spec.dataset.dataset = await api.dataset("1.png")
+    spec.dataset.subsets.add().captions.source = v1.CAPTION_SOURCE_FILE_OR_FIXED
+    await api.datasets.CreateDatasetReport(v1.CreateDatasetReportRequest(spec=spec, validate_only=True))
+    answer = await error_of(api.training.CreateTrainingJob(v1.CreateTrainingJobRequest(spec=spec)))
+    assert answer.reasons == {"spec.dataset.subsets[0].captions.text": "REQUIRED"}
+
+
 async def test_a_request_makes_one_job_of_one_kind(api: Api) -> None:
     request = v1.CreateDatasetReportRequest(spec=await api.spec(), request_id="once")
     first = await api.datasets.CreateDatasetReport(request)
