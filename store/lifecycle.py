@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -22,7 +23,7 @@ class LifecycleRule:
 class HasLifecycle(Protocol):
     """A store in which somebody else may let objects expire."""
 
-    def lifecycle_rules(self) -> list[LifecycleRule]:
+    def lifecycle_rules(self) -> Sequence[LifecycleRule]:
         """Those that remove current objects of the store, or move them where they cannot be read at once.
 
         Raises StoreError, also where these credentials may not ask, or the store has no such thing.

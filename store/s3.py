@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,7 +142,7 @@ class S3Store:
         full_key = self._full(key)
         with self._reading(key):
             head = retrying(self._client.head_object, Bucket=self._bucket, Key=full_key)
-        return ObjectInfo(key, head["ContentLength"], head["LastModified"])
+        return ObjectInfo(key, head["ContentLength"], _told_by_all(head["LastModified"]))
 
     def fetch(self, key: str, path: Path) -> None:
         full_key = self._full(key)
@@ -162,7 +162,7 @@ class S3Store:
         signer = make_client(endpoint_url) if endpoint_url is not None else self._client
         return S3Addresses(self._client, signer, self._bucket, self._full, self._name)
 
-    def lifecycle_rules(self) -> list[LifecycleRule]:
+    def lifecycle_rules(self) -> Sequence[LifecycleRule]:
         with reported(self.uri):
             try:
                 answer = retrying(self._client.get_bucket_lifecycle_configuration, Bucket=self._bucket)
@@ -181,7 +181,7 @@ class S3Store:
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(self._prefix)
                 if is_key(key):  # other programs' markers of empty folders are not
-                    yield ObjectInfo(key, found["Size"], found["LastModified"])
+                    yield ObjectInfo(key, found["Size"], _told_by_all(found["LastModified"]))
 
     def _pages(self, prefix: str, after: str) -> Iterator[ListObjectsV2OutputTypeDef]:
         request: ListObjectsV2RequestTypeDef = {
@@ -224,3 +224,8 @@ def _quick(client: S3Client, bucket: str, observer: RequestObserver | None) -> Q
         return Quick(client, bucket, observer)
     except ValueError:
         return None
+
+
+def _told_by_all(modified: datetime) -> datetime:
+    """To the second: some servers list parts of it, but no header has them, and an object is to have one time."""
+    return modified.replace(microsecond=0)

@@ -6,7 +6,7 @@ asks for nothing: jobs that do not use a new option are trained as before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loramill import v1
@@ -38,7 +38,7 @@ def _plain(path: str) -> str:
     return path.replace("_", "").lower()
 
 
-def told(needed: list[str]) -> Iterator[str]:
+def told(needed: Sequence[str]) -> Iterator[str]:
     """One sentence, if anything is needed."""
     if needed:
         yield (

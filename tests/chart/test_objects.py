@@ -278,3 +278,10 @@ def test_helm_test_trains_with_a_token_for_this_service() -> None:
     assert "steps: 25" in job
     mesh = one(rendered(values_of("restricted")), "Pod", "loramill-test")["spec"]["containers"][0]["env"]
     assert {"name": "LORAMILL_INSECURE_TOKEN", "value": "1"} in mesh
+
+
+def test_a_restore_is_named_to_the_service_where_there_was_one() -> None:
+    values = values_of("minimal")
+    assert not any(argument.startswith("--restored") for argument in container_of(values)["args"])
+    named = changed(values, settings__restored="2026-11-28")
+    assert "--restored=2026-11-28" in container_of(named)["args"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.chart.rendering import Object, changed, one, rendered, values_of
+from tests.cluster.test_rights import BREAKS, SILENT, Right
 
 SERVICE = Path(__file__).resolve().parents[2] / "service"
 
@@ -54,6 +55,23 @@ def test_rights_are_what_the_code_uses() -> None:
     used = {*asked_for()}
     assert len(used) > 15
     assert granted(rendered(values_of("minimal"))) == used
+
+
+def test_each_right_is_taken_away_by_a_test_on_the_cluster_or_known_to_be_missed_in_silence() -> None:
+    objects = rendered(values_of("minimal"))
+    roles = {
+        "jobs": one(objects, "Role", namespace="loramill-jobs"),
+        "own": one(objects, "Role", namespace="loramill"),
+        "cluster": one(objects, "ClusterRole", "loramill-loramill"),
+    }
+    rights = {
+        Right(place, resource, verb)
+        for place, role in roles.items()
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert rights == BREAKS.keys() | SILENT.keys()
 
 
 def test_of_the_cluster_only_token_reviews_and_nodes() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from loramill.client import Client
 from loramill.errors import ClientError
-from tests.chart.rendering import Object, one, rendered, values_of
+from tests.chart.rendering import Object
 from tests.cluster.installed import Installed, eventually
 from tests.cluster.released import RELEASE, Released, released
 from tests.cluster.training import draw_pictures, finished, job_id, job_spec, trains, wait_for
@@ -191,24 +191,7 @@ SILENT = {
     Right("jobs", "pods/log", "get"): "the log of a run that cannot write its own is then empty, and nothing is told",
     Right("cluster", "nodes", "get"): "a pod on a lost node is then never given up, and nothing is told",
 }
-"""Rights without which something is only worse."""
-
-
-def test_every_right_of_the_chart_is_tried_or_known_to_be_silent() -> None:
-    objects = rendered(values_of("minimal"))
-    roles = {
-        "jobs": one(objects, "Role", namespace="loramill-jobs"),
-        "own": one(objects, "Role", namespace="loramill"),
-        "cluster": one(objects, "ClusterRole", "loramill-loramill"),
-    }
-    granted = {
-        Right(place, resource, verb)
-        for place, role in roles.items()
-        for rule in role["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
-    assert granted == BREAKS.keys() | SILENT.keys()
+"""Rights without which something is only worse. tests/chart/test_rights.py holds both tables against the chart."""
 
 
 @pytest.mark.parametrize("right", BREAKS, ids=str)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ from tests.service.runtime.world import (
 CALLER = Caller(tenant=TENANT, principal="caller", method="DeleteTrainingJob", call_id="c")
 RUN = KEYS.job(JOB).run(1)
 OTHER = f"{7:015d}j"
+SETTINGS = replace(QUICK, jobs=4)
 
 
 class Newer(MemoryStore):
@@ -77,7 +79,7 @@ async def test_records_with_more_fields_and_records_of_other_kinds_lead_to_the_s
         f"{TENANT}/later/x.json",
     ):
         store.put_new(key, b'{"schemaVersion": 3}')
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         await until(has_left(store))
     assert outcome_of(store).state == v1.TRAINING_JOB_STATE_SUCCEEDED
     assert executor.starts == [(JOB, 1), (JOB, 2)]
@@ -99,7 +101,7 @@ async def test_an_end_that_is_not_known_yet_is_a_failure_that_is_tried_again(
     store = MemoryStore()
     executor = PretendedExecutor(store, {1: ["claim", "work"]})
     submit(store)
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         for number in (1, 2, 3):
             await until(lambda number=number: (JOB, number) in executor.executions)
             executor.acts(JOB, number).end(1, "Said by a later one.")
@@ -117,7 +119,7 @@ async def test_words_that_are_not_known_yet_do_not_stop_anybody() -> None:
     executor = PretendedExecutor(store, {1: ["claim", "status", "work"]})
     submit(store)
     jobs = Jobs(store, executor, lambda *_: None, Audit(store))
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         await until(lambda: RUN.status in store.objects)
         change(store, RUN.status, progress={"phase": "PHASE_LATER", "step": 3, "steps": 9})
         assert jobs.get(TENANT, JOB).state == v1.TRAINING_JOB_STATE_RUNNING
@@ -134,7 +136,7 @@ async def test_a_record_that_an_older_service_would_misread_ends_no_job_and_hold
     store = MemoryStore()
     executor = PretendedExecutor(store, {JOB: {1: ["claim", "work"]}, OTHER: SUCCESS})
     submit(store)
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         await until(lambda: RUN.claim in store.objects)
         if of == RUN.end:
             executor.acts(JOB, 1).end(64, "later")
@@ -156,7 +158,7 @@ async def test_a_service_that_was_rolled_back_passes_on_what_it_does_not_know_of
     spec = {"baseModel": "baseModels/shapes", "dataset": {"dataset": f"datasets/{JOB}", "later": [1.5]}}
     spec |= {"optimization": {"optimizer": "OPTIMIZER_LATER", "seed": "9223372036854775807"}, "alsoLater": True}
     change(store, KEYS.job(JOB).record, spec=spec, baseModel={"name": "baseModels/shapes", "later": 1})
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         await until(lambda: (JOB, 1) in executor.executions)
     written = json.loads(store.objects[KEYS.job(JOB).launch(1)])
     assert written["spec"] == spec
@@ -170,7 +172,7 @@ async def test_a_kind_of_job_that_is_not_known_is_neither_launched_as_another_no
     submit(store)
     change(store, KEYS.job(JOB).record, kind="JOB_KIND_LATER")
     submit(store, OTHER)
-    async with running(Reconciler(store, executor, QUICK)):
+    async with running(Reconciler(store, executor, SETTINGS)):
         await until(has_left(store, OTHER))
         await asyncio.sleep(0.1)
     assert executor.starts == [(OTHER, 1)]
