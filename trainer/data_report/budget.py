@@ -17,8 +17,8 @@ PASSES_OF_A_TEXT = 16
 """For one picture: 8 timesteps, a noise and its opposite."""
 PASSES_OF_A_CAPTION = 2 * PASSES_OF_A_TEXT
 """With the caption and without."""
-HELPS_LITTLE = 0.3
-"""A caption's gain below which it is asked about part by part."""
+HELPS_LITTLE = 0.5
+"""A caption's gain below which it is asked about part by part: one wrong word leaves the others their gain."""
 MOST_PICTURES = 256
 """A larger sample says nothing more of the dataset; each picture that is looked at costs its time."""
 _UNLIMITED = 10**9

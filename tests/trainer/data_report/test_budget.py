@@ -37,7 +37,7 @@ def test_a_sample_and_what_is_asked_about_parts_stay_within_the_share(
 
 def test_captions_that_help_little_are_asked_about_while_passes_last() -> None:
     captions = ["a red star", "a dog", "a blue star", "", "x, y, z", "on the"]
-    gains = [-0.5, 0.3, -2.0, None, 0.1, -0.1]
+    gains = [-0.5, 0.5, -2.0, None, 0.1, -0.1]
     assert suspected(gains, captions, 10**6) == [2, 0, 4]
     assert suspected(gains, captions, 6 * PASSES_OF_A_TEXT) == [2, 0]
     assert suspected(gains, captions, 6 * PASSES_OF_A_TEXT - 1) == [2]

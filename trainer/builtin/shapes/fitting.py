@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-SAVE_EVERY = 200
+SAVE_EVERY = 100
 
 
 def one_cycle(step: int, steps: int, peak: float) -> float:
