@@ -71,4 +71,5 @@ class Glances:
             return known
         facts = with_status(self._jobs.store, known.facts)
         job = self._jobs.view(facts)
-        return _Known(facts, job, known.whole_at) if job.state == known.job.state else None
+        stands_as_before = (job.state, job.state_reason) == (known.job.state, known.job.state_reason)
+        return _Known(facts, job, known.whole_at) if stands_as_before else None

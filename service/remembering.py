@@ -15,6 +15,7 @@ from typing import TypeVar
 from cachetools import TTLCache
 
 from store.object_store import ObjectInfo, ObjectStore
+from store.records import Remembers
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ class _Known:
     parsed: dict[object, object] = field(default_factory=dict)
 
 
-class RememberingStore:
+class RememberingStore(Remembers):
     """An ObjectStore over another one. What it remembers counts for this process alone."""
 
     def __init__(self, store: ObjectStore, never_changes: Callable[[str], bool]) -> None:
@@ -65,6 +66,12 @@ class RememberingStore:
         if kind not in known.parsed:
             known.parsed[kind] = parse(known.content)
         return known.parsed[kind]  # type: ignore[return-value]
+
+    def keep(self, key: str, kind: object, parsed: object) -> None:
+        with self._lock:
+            known: _Known | None = self._known.get(key)
+        if known is not None:
+            known.parsed[kind] = parsed
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         return self._store.get_range(key, start, length)

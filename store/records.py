@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -15,20 +17,26 @@ from store.uris import encoded
 SCHEMA_VERSION = 1
 """The newest layout of records that this version writes and reads. It rises when older readers would misunderstand."""
 
+_SMALL = 64 << 10
+"""Bytes of a message up to which its JSON may be kept for a while."""
+
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 
-@runtime_checkable
-class Remembers(Protocol):
+class Remembers(ABC):
     """A store that keeps what never changes, together with what was read out of it."""
 
+    @abstractmethod
     def parsed(self, key: str, kind: object, parse: Callable[[bytes], T]) -> T:
         """What `parse` makes of the content; `kind` stands for it. Perhaps the same object again: nobody changes it.
 
         Raises NotFound, and what `parse` raises.
         """
-        ...
+
+    @abstractmethod
+    def keep(self, key: str, kind: object, parsed: object) -> None:
+        """Spares the first `parse` of what was written just now. Nobody changes `parsed` any more."""
 
 
 def put_record(store: ObjectStore, key: str, message: Message, verbatim: Mapping[str, Any] | None = None) -> bool:
@@ -36,6 +44,7 @@ def put_record(store: ObjectStore, key: str, message: Message, verbatim: Mapping
 
     `verbatim` are fields by their JSON names as they shall stand there, in the place of the message's own.
     """
+    message = _versioned(message)
     content = _to_json(message)
     if verbatim:
         content = json.dumps(json.loads(content) | verbatim, ensure_ascii=False, separators=(",", ":")).encode()
@@ -43,6 +52,8 @@ def put_record(store: ObjectStore, key: str, message: Message, verbatim: Mapping
         store.put_new(key, content)
     except AlreadyExists:
         return False
+    if isinstance(store, Remembers) and not verbatim:
+        store.keep(key, type(message), _copied(message))
     return True
 
 
@@ -62,7 +73,7 @@ def fields_as_written(store: ObjectStore, key: str) -> dict[str, Any]:
 
 def put_status_record(store: ObjectStore, key: str, message: Message) -> None:
     """Writes, or replaces, a status record. Each has exactly one writer."""
-    store.put_status(key, _to_json(message))
+    store.put_status(key, _to_json(_versioned(message)))
 
 
 def read_record(store: ObjectStore, key: str, message_type: type[M]) -> M | None:
@@ -77,9 +88,7 @@ def read_record(store: ObjectStore, key: str, message_type: type[M]) -> M | None
 
     try:
         if isinstance(store, Remembers):
-            message = message_type()
-            message.CopyFrom(store.parsed(key, message_type, parse))  # what is remembered is nobody's to change
-            return message
+            return _copied(store.parsed(key, message_type, parse))  # what is remembered is nobody's to change
         return parse(store.get(key))
     except NotFound:
         return None
@@ -102,13 +111,34 @@ def uri_of(store: ObjectStore, key: str) -> str:
 
 
 def _to_json(message: Message) -> bytes:
-    """The message as compact ProtoJSON, its schema version filled in where it was left unset."""
-    if _has_version(message) and not getattr(message, "schema_version", 0):
-        copy = type(message)()
-        copy.CopyFrom(message)
-        message = copy
-        setattr(message, "schema_version", SCHEMA_VERSION)  # noqa: B010 (not every message has it)
+    """The message as compact ProtoJSON."""
+    serialized = message.SerializeToString(deterministic=True)
+    if len(serialized) > _SMALL:
+        return _json_of(type(message), serialized)
+    return _json_of_small(type(message), serialized)
+
+
+def _json_of(message_type: type[Message], serialized: bytes) -> bytes:
+    message = message_type.FromString(serialized)
     return json_format.MessageToJson(message, indent=None, ensure_ascii=False).encode()
+
+
+_json_of_small = lru_cache(maxsize=64)(_json_of)
+"""One record is often written under two keys, and its JSON is most of the processor's time that a record takes."""
+
+
+def _versioned(message: M) -> M:
+    """The message with its schema version filled in where it was left unset."""
+    if _has_version(message) and not getattr(message, "schema_version", 0):
+        message = _copied(message)
+        setattr(message, "schema_version", SCHEMA_VERSION)  # noqa: B010 (not every message has it)
+    return message
+
+
+def _copied(message: M) -> M:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def _has_version(message: Message) -> bool:

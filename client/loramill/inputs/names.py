@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ _JOINERS = "\u200c\u200d"
 _LINE_ENDS = "\u2028\u2029"
 
 
+@lru_cache(maxsize=16_384)
 def ending(label: str) -> str:
     """The extension in lower case, with its dot."""
     return PurePosixPath(label).suffix.lower()

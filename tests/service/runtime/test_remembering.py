@@ -56,6 +56,18 @@ def test_who_has_written_a_record_need_not_read_it(asked: Asked, store: Remember
     assert b"another" not in store.get(RECORD)
 
 
+def test_what_was_written_need_not_be_parsed_and_is_as_it_would_be_read(store: RememberingStore) -> None:
+    record = v1.CreateRecord(job_id=JOB)
+    put_record(store, RECORD, record)
+    record.job_id = "changed"
+
+    def parse(_: bytes) -> v1.CreateRecord:
+        raise AssertionError("it was known")
+
+    known = store.parsed(RECORD, v1.CreateRecord, parse)
+    assert (known.job_id, known.schema_version) == (JOB, 1)
+
+
 def test_a_status_is_read_each_time(asked: Asked, store: RememberingStore) -> None:
     for content in (b"1", b"2"):
         store.put_status(STATUS, content)
