@@ -59,7 +59,7 @@ class ObjectInfo:
     size: int
     """Bytes."""
     modified: datetime
-    """When it was written, by the store's clock, in UTC."""
+    """When it was written, by the store's clock, in UTC; the same wherever it is told."""
 
 
 LARGE = 32 << 20
