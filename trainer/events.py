@@ -24,7 +24,7 @@ from trainer.gallery import Gallery, chosen_saves
 from trainer.loop import Training, shown_values
 from trainer.measurements import Measurement
 from trainer.metrics import TrainerMetrics, Work
-from trainer.outputs import FINAL, EventFile, Output, Report, Saver
+from trainer.outputs import FINAL, EventFile, Output, Report, Saver, numbered
 from trainer.png import pictures_of
 from trainer.previews import draw_previews
 from trainer.progress import Reporter
@@ -165,21 +165,23 @@ class RunEvents:
 
     def catch_up(self) -> None:
         """Draws and saves what a run that ended right behind its checkpoint has left undone there."""
-        if 0 < self.start.step < self.steps:
-            self._draw_and_save(self.start.step, self.start.trained_seconds)
+        step = self.start.step
+        if 0 < step < self.steps:
+            saved = bool(self.config.save_every) and self.record.has_adapter(numbered(step))
+            self._draw_and_save(step, self.start.trained_seconds, saved=saved)
 
-    def _draw_and_save(self, step: int, trained_seconds: float) -> None:
+    def _draw_and_save(self, step: int, trained_seconds: float, *, saved: bool = False) -> None:
         """Previews and a numbered adapter, where they are due and not there already."""
-        config, number = self.config, f"{step:06d}"
+        config = self.config
         if config.previews.are_due(step) and step not in self.gallery.plain:
             with self._drawing(step, trained_seconds):
                 self.draw(step)
-        if config.save_every and step % config.save_every == 0 and not self.record.has_adapter(number):
+        if config.save_every and step % config.save_every == 0 and not saved:
             if step in chosen_saves(config.save_every, self.training.steps):
                 with self._drawing(step, trained_seconds):
                     self.draw_strengths(step)
             with self.spending("save"), self._showing(shown_values(self.training)):
-                self._save(number, step, is_partial=False, after=self.gallery.plain.get(step, ()), report=None)
+                self._save(numbered(step), step, is_partial=False, after=self.gallery.plain.get(step, ()), report=None)
 
     @contextmanager
     def _drawing(self, step: int, trained_seconds: float) -> Iterator[None]:

@@ -40,6 +40,11 @@ EventFile = Callable[[Path], None]
 """Writes the event file for TensorBoard."""
 
 
+def numbered(step: int) -> str:
+    """How an adapter is called that was saved on the way, as FINAL is the last one."""
+    return f"{step:06d}"
+
+
 def thumbnail(image: Image.Image) -> bytes:
     """A JPEG of at most 256 pixels a side, for the file's header."""
     small = image.copy()

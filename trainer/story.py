@@ -21,7 +21,7 @@ from trainer.data.order import Order
 from trainer.data_report.document import tiles
 from trainer.data_report.report import DataReport, thumbnail
 from trainer.gallery import Gallery, chosen_saves
-from trainer.outputs import FINAL, Saver
+from trainer.outputs import FINAL, Saver, numbered
 from trainer.pivotal import Pivotal
 from trainer.report.data import (
     DatasetSummary,
@@ -159,7 +159,7 @@ def _sheets(story: Story, last_step: int) -> list[StrengthSheet]:
         pictures = [gallery.at_strength(step, at) for at in range(len(config.previews.strengths))]
         whole = [one for one in pictures if one]
         if whole and len(whole) == len(pictures):
-            suffix = FINAL if step == last_step else f"{step:06d}"
+            suffix = FINAL if step == last_step else numbered(step)
             found.append(
                 StrengthSheet(
                     step=step,

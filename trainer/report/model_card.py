@@ -107,7 +107,7 @@ def front_matter(facts: CardFacts) -> dict[str, object]:
         **_license(facts.license),
         "library_name": "diffusers" if facts.usage.diffusers_file else "peft",
         "pipeline_tag": "text-to-image",
-        "base_model": _hub_id(facts.base_source) or facts.base,
+        "base_model": _hub_id(facts.base_source) or visible(facts.base),
         "base_model_relation": "adapter",
         "tags": list(dict.fromkeys(tags)),
     }
