@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from loramill import v1
@@ -114,7 +115,7 @@ def _captioned(
 ) -> tuple[list[Captioned], list[str]]:
     """Each picture that can be read with its caption, and sentences on the others."""
     fetch = blob_fetcher(writing.assignment)
-    captioned, problems = [], []
+    captioned, problems = list[Captioned](), list[str]()
     for place, picture in enumerate(bare):
         stop.check()
         reporter.count("captioning pictures", place, len(bare))
@@ -132,7 +133,7 @@ def _captioned(
     return captioned, problems
 
 
-def _caption(writing: _Writing, picture: DataFile, pixels: np.ndarray) -> str:
+def _caption(writing: _Writing, picture: DataFile, pixels: NDArray[np.uint8]) -> str:
     """Of a picture that was captioned before, without asking the model: a run that goes on where another was killed is quick."""
     key = writing.cache.key("captions", picture=picture.sha256, **writing.depends_on)
     value = writing.cache.get(key)
@@ -140,7 +141,8 @@ def _caption(writing: _Writing, picture: DataFile, pixels: np.ndarray) -> str:
         written = writing.captioner.caption(pixels).encode()
         value = {"caption": torch.frombuffer(bytearray(written or b" "), dtype=torch.uint8)}
         writing.cache.put(key, value)
-    return value["caption"].numpy().tobytes().decode().strip()
+    kept: bytes = value["caption"].numpy().tobytes()
+    return kept.decode().strip()
 
 
 def _store(record: RunRecord, captioned: Sequence[Captioned], problems: Sequence[str], work: Path) -> None:

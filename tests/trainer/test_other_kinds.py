@@ -126,8 +126,13 @@ def test_pictures_without_a_caption_are_captioned(captioning: Jobs, monkeypatch:
     assert "2.png" in page
 
     # A run that goes on where another was killed asks the model for nothing again; with another prompt it does.
-    asked = []
-    monkeypatch.setattr("trainer.captioning._Writer.caption", lambda *_: asked.append(1) or "a word")
+    asked = list[object]()
+
+    def caption(_: object, pixels: object) -> str:
+        asked.append(pixels)
+        return "a word"
+
+    monkeypatch.setattr("trainer.captioning._Writer.caption", caption)
     again = job.launched_again()
     assert again.run() == 0
     assert not asked
