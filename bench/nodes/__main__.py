@@ -1,4 +1,4 @@
-"""GPU nodes that come and go, simulated: `python -m bench.nodes [--jobs 200] [--interrupt 120] …`, one table.
+"""GPU nodes that come and go, simulated: `python -m bench.nodes [--jobs 200] [--interrupt 300] …`, one table.
 
 Brings up a control plane of its own beside whatever runs (as root, see docs/cluster.md), sends jobs to a service of its own while
 Karpenter buys and returns simulated machines, and removes everything again. With `--nodes N` the machines are fixed, and there
@@ -21,8 +21,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.nodes", description=__doc__.partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--over", type=float, default=180.0, help="seconds within which they are created, at random")
-    parser.add_argument("--interrupt", type=float, default=120.0, help="seconds that a spot machine stays; 0 for ever")
-    parser.add_argument("--gpus", type=int, default=48, help="of each class, at most")
+    parser.add_argument("--interrupt", type=float, default=300.0, help="seconds that a spot machine stays; 0 for ever")
+    parser.add_argument("--gpus", type=int, default=32, help="of each class, at most")
     parser.add_argument("--nodes", type=int, default=0, help="fixed machines instead of Karpenter's")
     parser.add_argument("--gpus-per-node", type=int, default=8, help="of the fixed machines")
     parser.add_argument(

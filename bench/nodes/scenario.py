@@ -29,7 +29,7 @@ INSTANCE_TYPES = tuple(
     for gpus in (1, 4, 8)
 )
 
-STEP_SECONDS = 0.1
+STEP_SECONDS = 0.15
 """How long a simulated trainer takes for a step."""
 LOADING_SECONDS = 2.0
 """From a container's beginning to its first step."""
@@ -38,7 +38,7 @@ BOOT_SECONDS = 4
 NOTICE_SECONDS = 30.0
 """From the word that a spot machine goes to its going, as Google gives it; not shortened, since Karpenter is not quicker here."""
 SHORTEST, LONGEST = 400, 1200
-"""Steps of a job: 40 to 120 seconds."""
+"""Steps of a job: one to three minutes."""
 CHECKPOINTS = 10
 """Of a job, as the presets have it."""
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_jobs_find_nodes_and_nodes_go_again() -> None:
     """The command fails where a job does not succeed, a trainer is driven out by scaling down, or a node stays."""
     name = f"loramill-{uuid.uuid4().hex[:8]}"
-    options = ("--jobs=16", "--over=10", "--interrupt=20", "--gpus=16")
+    options = ("--jobs=16", "--over=20", "--interrupt=40", "--gpus=16", "--limit=500")
     done = subprocess.run(
         [sys.executable, "-m", "bench.nodes", *options],
         cwd=ROOT,
