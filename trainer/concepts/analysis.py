@@ -263,4 +263,5 @@ def _wrong_captions(
 def _picture(base: Base, latents: Tensor) -> Drawn:
     with torch.no_grad():
         picture = base.decode_latents(base.unscaled(latents)[None])[0]
-    return (255 * picture).round().clip(0, 255).astype(np.uint8)
+    shown: Drawn = (255 * picture).round().clip(0, 255).astype(np.uint8)
+    return shown

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from trainer.concepts.analysis import Analysis, ConceptAnalysis, Drawn
-from trainer.concepts.evidence import BANDS, Estimate
+from trainer.concepts.evidence import Estimate
 from trainer.concepts.plot import charts
 from trainer.concepts.verdict import Verdict
 from trainer.report.page import HERE as STYLES
@@ -81,9 +81,10 @@ def _told(estimate: Estimate, note: str) -> tuple[str, str]:
 
 
 def _bands(one: ConceptAnalysis) -> list[tuple[str, str]]:
+    bands = one.figures.distance_by_band
     return [
-        (f"{100 * band // BANDS}–{100 * (band + 1) // BANDS} %", f"{value:.2f}")
-        for band, value in enumerate(one.figures.distance_by_band)
+        (f"{100 * band // len(bands)}–{100 * (band + 1) // len(bands)} %", f"{value:.2f}")
+        for band, value in enumerate(bands)
     ]
 
 

@@ -129,7 +129,9 @@ def _gain(named: Errors, without: Errors) -> float:
 
 
 def _bands(count: int) -> list[slice]:
-    return [slice(band * count // BANDS, (band + 1) * count // BANDS) for band in range(BANDS)]
+    """BANDS equal parts of so many timesteps; of fewer, one each."""
+    bands = min(BANDS, count)
+    return [slice(band * count // bands, (band + 1) * count // bands) for band in range(bands)]
 
 
 def _ratio(above: float, below: float) -> float:
