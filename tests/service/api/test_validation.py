@@ -146,7 +146,11 @@ def test_an_unknown_choice_and_an_unknown_field_are_refused() -> None:
         (spec_of(base_model="shapes"), {"base_model": "INVALID_NAME"}),
         (spec_of(dataset__dataset=""), {"dataset.dataset": "REQUIRED"}),
         (spec_of(dataset__dataset="datasets/../x"), {"dataset.dataset": "INVALID_NAME"}),
-        (spec_of(concept__activation_tag=""), {"concept.kind": "NOT_SUPPORTED"}),
+        (spec_of(concept__activation_tag=""), {}),
+        (
+            spec_of(concept__activation_tag="", concepts=[v1.ConceptSpec(activation_tag="zyx")]),
+            {"concept.activation_tag": "REQUIRED", "concepts[0]": "CONFLICT"},
+        ),
         (spec_of(concept__activation_tag="", concept__class_words="dog"), {}),
         (
             spec_of(concept__kind=v1.CONCEPT_KIND_NEW, concept__activation_tag=""),
@@ -292,10 +296,24 @@ def test_the_preset_follows_the_resolution_and_the_rank() -> None:
         ({"concept__activation_tag": "zyx"}, v1.CONCEPT_KIND_NEW),
         ({"concept__activation_tag": "zyx", "concept__class_words": "dog"}, v1.CONCEPT_KIND_NEW),
         ({"concept__activation_tag": "", "concept__class_words": "dog"}, v1.CONCEPT_KIND_MODIFIED),
+        ({"concept__activation_tag": ""}, v1.CONCEPT_KIND_AUTO),
+        ({"concept__kind": v1.CONCEPT_KIND_AUTO, "concept__activation_tag": "zyx"}, v1.CONCEPT_KIND_AUTO),
     ],
 )
-def test_tag_and_class_words_decide_the_kind(fields: dict[str, Any], kind: int) -> None:
+def test_tag_and_class_words_decide_the_kind_unless_it_is_to_be_measured(fields: dict[str, Any], kind: int) -> None:
     assert presets.resolve(spec_of(**fields), BASE, 5).concept.kind == kind
+
+
+def test_what_is_measured_leaves_open_what_follows_from_it() -> None:
+    asked = spec_of(concept__kind=v1.CONCEPT_KIND_AUTO, concept__activation_tag="", concept__class_words="dog")
+    resolved = presets.resolve(asked, BASE, 5)
+    prior = resolved.concept.prior_preservation
+    assert not prior.HasField("enabled")
+    assert not prior.HasField("images")
+    assert (prior.weight, prior.ratio, list(prior.captions)) == (1, 1, [])
+    assert not resolved.previews.prompts, "they follow from tag or class words"
+    asked.concept.prior_preservation.captions.append("a cat")
+    assert presets.resolve(asked, BASE, 5).concept.prior_preservation.enabled
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,11 @@ def test_the_band_where_they_differ_most_is_the_distance() -> None:
     assert found.distance.value == pytest.approx(5)
 
 
+def test_few_timesteps_make_few_bands() -> None:
+    short = Side(**{name: values[:, :2] for name, values in vars(OWN).items()})
+    assert figures(evidence(short, short)).distance_by_band == pytest.approx((1, 1))
+
+
 def concept(tag: str = "", class_words: str = "", prior: bool | None = None) -> ConceptConfig:
     return ConceptConfig(kind="auto", activation_tag=tag, class_words=class_words, prior_preservation=prior)
 
