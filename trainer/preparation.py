@@ -59,6 +59,9 @@ from trainer.validation import HeldOut, Validation, default_distance, held_out_i
 
 log = structlog.get_logger()
 
+ASKED = 4
+"""Pictures that the base is asked about at once for each that training takes at once: without gradients it keeps far less."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -223,7 +226,7 @@ class Preparation:
             key=[[one.sha256, one.resize, one.crops[0]] for one in alike],
         )
         depends_on = {"base": self.record.assignment.base_model.digest, "fingerprint": fingerprint}
-        checks = TagChecks(base, pictures, self.cache, depends_on, at_once=2 * config.optimization.batch_size)
+        checks = TagChecks(base, pictures, self.cache, depends_on, at_once=ASKED * config.optimization.batch_size)
         return [checks.finding(tag) for tag in config.text.tags_to_check]
 
     def data_report(self, base: Base, training: Training, reading: Reading, fingerprint: str) -> DataReport:
@@ -254,7 +257,7 @@ class Preparation:
             base_name=assignment.base_model.name,
             base_digest=assignment.base_model.digest,
             fingerprint=fingerprint,
-            at_once=max(2, config.optimization.batch_size),
+            at_once=ASKED * config.optimization.batch_size,
             decoder=self.decoder,
             cache=self.cache,
             progress=self.progress,

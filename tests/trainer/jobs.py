@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import structlog
 import torch
 from PIL import Image
@@ -20,6 +21,7 @@ from store import open_store, split_uri
 from store.records import read_record
 from tests.trainer.assignments import Place, put_launch
 from trainer.__main__ import main
+from trainer.events import RunEvents
 
 SETTINGS = {"LORAMILL_TRAINER_THREADS": "1", "LORAMILL_TRAINER_DEVICE": "cpu"}
 """The same numbers in every process, whatever the machine."""
@@ -35,6 +37,19 @@ def small_dataset(pictures: int = 4) -> dict[str, bytes]:
         files[f"{number}.png"] = buffer.getvalue()
         files[f"{number}.txt"] = f"a {'red' if number % 2 else 'blue'} star on a sky background".encode()
     return files
+
+
+def keep_what_is_drawn(patch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
+    """Where the floats behind the previews of jobs of this process are put from now on, by step."""
+    drawn: dict[int, np.ndarray] = {}
+    draw = RunEvents.draw
+
+    def draw_and_keep(events: RunEvents, step: int) -> np.ndarray:
+        drawn[step] = draw(events, step)
+        return drawn[step]
+
+    patch.setattr(RunEvents, "draw", draw_and_keep)
+    return drawn
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from loramill import v1
 from tests.trainer.assignments import Place
-from tests.trainer.jobs import Job, Jobs, small_dataset
+from tests.trainer.jobs import Job, Jobs, keep_what_is_drawn, small_dataset
 from tests.trainer.test_diffusers_interop import drawn_by_diffusers
 from tests.trainer.test_resume import signal_once_asked_about
 from tests.trainer.tiny_families import make_tiny_sdxl
@@ -32,10 +32,18 @@ PIVOTAL: dict[str, object] = {
 
 
 @pytest.fixture(scope="module")
-def trained(jobs: Jobs) -> Job:
+def drawn(jobs: Jobs) -> tuple[Job, dict[int, np.ndarray]]:
+    """A job that ended well, and the floats behind its previews, by step."""
     job = jobs.new("pivotal", PIVOTAL)
-    assert job.run() == 0
-    return job
+    with pytest.MonkeyPatch.context() as patch:
+        previews = keep_what_is_drawn(patch)
+        assert job.run() == 0
+    return job, previews
+
+
+@pytest.fixture(scope="module")
+def trained(drawn: tuple[Job, dict[int, np.ndarray]]) -> Job:
+    return drawn[0]
 
 
 def embedding(job: Job) -> dict[str, torch.Tensor]:
@@ -77,11 +85,10 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(
 
 
 def test_diffusers_draws_with_them_what_the_trainer_drew(
-    jobs: Jobs, tiny_base: Path, drawn_by_trainer: dict[int, np.ndarray]
+    drawn: tuple[Job, dict[int, np.ndarray]], tiny_base: Path
 ) -> None:
-    job = jobs.new("pivotal, drawn", PIVOTAL)
-    assert job.run() == 0
-    before, after = drawn_by_trainer[0], drawn_by_trainer[6]
+    job, previews = drawn
+    before, after = previews[0], previews[6]
     assert np.abs(after - before).max() > 0.02, "the adapter must be seen, or the test proves nothing"
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_base, safety_checker=None, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)

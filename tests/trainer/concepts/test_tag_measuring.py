@@ -27,12 +27,18 @@ def pictures() -> Pictures:
     return Pictures([torch.randn(4, 8, 8, generator=generator)], Framing((64, 64), (0, 0), (64, 64)), "test")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which what made-up tags and ordinary words are answered to is found again."""
+    return tmp_path_factory.mktemp("cache")
+
+
 def checks(base: Base, pictures: Pictures, folder: Path) -> TagChecks:
     return TagChecks(base, pictures, Cache(open_store(f"file://{folder}/")), {"base": "b"}, at_once=8)
 
 
-def test_a_known_word_is_a_bad_tag_and_a_made_up_one_is_not(shapes: Base, pictures: Pictures, tmp_path: Path) -> None:
-    asked = checks(shapes, pictures, tmp_path)
+def test_a_known_word_is_a_bad_tag_and_a_made_up_one_is_not(shapes: Base, pictures: Pictures, kept: Path) -> None:
+    asked = checks(shapes, pictures, kept)
     ring = asked.finding("ring")
     assert [(one.piece, len(split.neighbours)) for split in ring.splits for one in split.neighbours] == [
         ("ring</w>", 1)
@@ -45,12 +51,12 @@ def test_a_known_word_is_a_bad_tag_and_a_made_up_one_is_not(shapes: Base, pictur
 
 
 def test_what_was_found_before_is_not_asked_again(
-    shapes: Base, pictures: Pictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shapes: Base, pictures: Pictures, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = checks(shapes, pictures, tmp_path).finding("lumi")
+    first = checks(shapes, pictures, kept).finding("lumi")
     monkeypatch.setattr(shapes, "predict", None)
     monkeypatch.setattr(shapes, "text_encoders", tuple(_Known(one.recipe) for one in shapes.text_encoders))
-    assert checks(shapes, pictures, tmp_path).finding("lumi") == first
+    assert checks(shapes, pictures, kept).finding("lumi") == first
 
 
 class _Known:
@@ -60,8 +66,8 @@ class _Known:
         self.recipe = recipe
 
 
-def test_a_finding_comes_back_from_the_cache_as_it_was(shapes: Base, pictures: Pictures, tmp_path: Path) -> None:
-    finding = checks(shapes, pictures, tmp_path).finding("日本 star")
+def test_a_finding_comes_back_from_the_cache_as_it_was(shapes: Base, pictures: Pictures, kept: Path) -> None:
+    finding = checks(shapes, pictures, kept).finding("日本 star")
     assert unpacked(packed(finding)) == finding
 
 

@@ -95,7 +95,7 @@ def test_subsets_are_folders() -> None:
 def test_the_base_names_the_word_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rng = np.random.default_rng(3)
     folder = tmp_path / "pictures"
-    for number in range(3):
+    for number in range(2):
         scene = draw.random_scene(rng, ("star", "circle", "cross"), striped=0)
         put(folder, f"{number}.png", draw.draw(scene), draw.caption(scene))
     scene = draw.Scene(shape="star", color="yellow", background="night")
