@@ -110,7 +110,7 @@ def figures(evidence: Evidence) -> Figures:
         return of
 
     def by_band(a: Places, b: Places) -> list[float]:
-        bands = _bands(len(evidence.timesteps))
+        bands = _bands(data.named.shape[1])
         return [_ratio(data.named[a][:, band].mean(), own.named[b][:, band].mean()) for band in bands]
 
     return Figures(
