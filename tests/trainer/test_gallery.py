@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from loramill import v1
+from store import open_store
 from tests.trainer.jobs import Job, Jobs
 from tests.trainer.test_resume import signal_once_asked_about
-from trainer.gallery import chosen_saves
+from trainer.config import PreviewConfig, PreviewPrompt
+from trainer.gallery import Gallery, chosen_saves
 from trainer.samplers import SAMPLERS
 
 PROMPTS = [
@@ -85,10 +88,10 @@ def test_diffusers_draws_the_same_at_each_strength_with_the_same_sampler(shown: 
             guidance_scale=3,
             generator=torch.Generator().manual_seed(1),
         ).images[0]
-        drawn = np.asarray(pictures[name], dtype=int)
-        assert np.abs(drawn - np.asarray(picture, dtype=int)).max() <= 1
-        assert before is None or np.abs(drawn - before).max() > 4, "each strength must be seen"
-        before = drawn
+        ours = np.asarray(pictures[name], dtype=int)
+        assert np.abs(ours - np.asarray(picture, dtype=int)).max() <= 1
+        assert before is None or np.abs(ours - before).max() > 4, "each strength must be seen"
+        before = ours
 
 
 def test_none_of_it_changes_the_adapter(shown: Job, jobs: Jobs) -> None:
@@ -172,3 +175,49 @@ def test_tensorboard_reads_the_event_file(shown: Job) -> None:
 )
 def test_a_few_of_many_saves_are_drawn_the_last_among_them(save_every: int, steps: int, chosen: set[int]) -> None:
     assert chosen_saves(save_every, steps, most=4) == chosen
+
+
+def test_what_earlier_runs_have_drawn_is_read_back_whole_and_the_last_run_counts(tmp_path: Path) -> None:
+    prompts = tuple(PreviewPrompt(prompt=str(place), negative_prompt="", seed=place) for place in range(2))
+    config = PreviewConfig(
+        prompts=prompts,
+        every_steps=0,
+        inference_steps=1,
+        guidance_scale=3.0,
+        strengths=(0.0, 0.5, 1.0),
+        strength_prompts=1,
+    )
+    first, second, third = (Gallery(config, Stored(tmp_path, run), tmp_path) for run in (1, 2, 11))  # type: ignore[arg-type]
+    first.keep(3, drawn("red", "blue"))
+    first.keep(4, drawn("green"), 1)
+    first.keep(5, drawn("lime"))  # of one prompt of two: not whole
+    first.keep(9, drawn("red", "red"))
+    second.keep(3, drawn("pink", "blue"))
+
+    third.read_back(6)
+    assert {step: pixels(pictures) for step, pictures in third.plain.items()} == {3: pixels(drawn("pink", "blue"))}
+    assert {key: pixels(pictures) for key, pictures in third.by_strength.items()} == {(4, 1): pixels(drawn("green"))}
+    assert third.at_strength(4, 0) is None
+    third.plain[0] = drawn("white", "black")
+    assert pixels(third.at_strength(4, 0) or ()) == pixels(drawn("white")), "without the adapter it is the base's"
+    assert pixels(third.at_strength(3, 2) or ()) == pixels(drawn("pink")), "at strength 1 it is the preview"
+    third.take_back(3)
+    assert (sorted(third.plain), third.by_strength) == ([0, 3], {})
+
+
+class Stored:
+    """The record of a job's runs in a folder, as far as pictures go."""
+
+    def __init__(self, folder: Path, run: int) -> None:
+        self.runs, self.run = open_store(f"file://{folder}/runs/"), open_store(f"file://{folder}/runs/{run}/")
+
+    def put_file(self, key: str, path: Path) -> None:
+        self.run.put_new(key, path)
+
+
+def drawn(*colors: str) -> list[Image.Image]:
+    return [Image.new("RGB", (8, 8), color) for color in colors]
+
+
+def pixels(pictures: Sequence[Image.Image]) -> list[bytes]:
+    return [picture.tobytes() for picture in pictures]
