@@ -41,8 +41,9 @@ def follow_job(
 
     Previews are saved in the folder `previews` if one is given, and shown `inline` where standard output is a terminal that can.
     """
+    from loramill.cli.inline import Graphics
     from loramill.cli.live import follow, stream_for
-    from loramill.cli.previews import Graphics, Looking, graphics_for
+    from loramill.cli.previews import Looking, graphics_for
     from loramill.errors import Unreachable
     from loramill.names import short_name
 
