@@ -68,7 +68,7 @@ def written_out_loss(training: Training, prediction_type: str, gamma: float) -> 
             captions.append(f"lumi, {one.caption}")
         x0, eps, t = torch.stack(latents), torch.stack(noise), torch.tensor(timesteps)
         tokens = base.text_encoders[0].tokenizer(captions, padding="max_length", return_tensors="pt").input_ids
-        predicted = base.unet(scheduler.add_noise(x0, eps, t), t, base.network("text_encoder")(tokens)[0]).sample
+        (predicted,) = base.unet(scheduler.add_noise(x0, eps, t), t, base.network("text_encoder")(tokens)[0])
         wanted = eps if prediction_type == "epsilon" else scheduler.get_velocity(x0, eps, t)
         losses = torch.nn.functional.mse_loss(predicted, wanted, reduction="none").mean((1, 2, 3))
         if gamma:

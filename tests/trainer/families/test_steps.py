@@ -121,7 +121,7 @@ def written_out(training: Training, case: Case) -> Tensor:
         sizes.append([one.height, one.width, 0, one.crops[0][0], 64, 64])
     x0, eps, t = torch.stack(latents), torch.stack(noise), torch.tensor(timesteps)
     words, told = conditioning_by_hand(base, case, captions, sizes)
-    predicted = base.unet(scheduler.add_noise(x0, eps, t), t, words, **told).sample
+    (predicted,) = base.unet(scheduler.add_noise(x0, eps, t), t, words, **told)
     wanted = eps if predicts == "epsilon" else scheduler.get_velocity(x0, eps, t)
     losses = torch.nn.functional.mse_loss(predicted, wanted, reduction="none").mean((1, 2, 3))
     if case.gamma:
