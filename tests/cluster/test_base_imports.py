@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from loramill import v1
+from loramill import errors, v1
 from loramill.client import Client
 from tests.cluster.installed import Installed
 from tests.cluster.private_service import PrivateService, private_service
@@ -92,7 +92,5 @@ def test_what_cannot_be_imported_is_told_by_the_job(installed: Installed, hub: H
     hub.add("art/nothing", {"README.md": b"no model"})
     with private_service(installed, tmp_path) as service:
         restart_with_imports(service, installed, hub)
-        with service.client() as client:
-            base = imported(client, client.import_base("nothing", "hf://art/nothing@main"))
-            assert base.last_import.state == v1.BASE_MODEL_IMPORT_STATE_FAILED
-            assert "model_index.json" in str(base)
+        with service.client() as client, pytest.raises(errors.InvalidRequest, match="neither model_index"):
+            client.import_base("nothing", "hf://art/nothing@main")
