@@ -14,6 +14,7 @@ from service.admission_control import AdmissionControl
 from service.audit import Audit
 from service.caller import Caller
 from service.compute_classes import LOCAL_MODE
+from service.executors import Execution, ExecutionState
 from service.jobs import Jobs
 from service.keys import ADMISSION_PREFIX
 from service.reconciler import Reconciler
@@ -184,7 +185,8 @@ def test_records_of_the_version_before_lack_what_came_later() -> None:
     record = create_record()
     submit(store)
     assert not record.HasField("compute")
-    executor = PretendedExecutor(store, {1: ["claim", "work"]})
+    executor = PretendedExecutor(store)
+    executor.executions[JOB, 1] = Execution(ExecutionState.RUNNING)
     store.put_new(
         KEYS.job(JOB).launch(1), b'{"schemaVersion":1,"launch":1,"createTime":"2026-01-01T00:00:00Z","spec":{}}'
     )

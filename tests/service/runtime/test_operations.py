@@ -214,7 +214,7 @@ def _not_gone(world: World) -> None:
     put_record(
         world.store,
         KEYS.job(JOB).outcome,
-        v1.Outcome(state=v1.TRAINING_JOB_STATE_SUCCEEDED, create_time=to_timestamp(world.now)),
+        v1.Outcome(state=v1.TRAINING_JOB_STATE_SUCCEEDED, message="Done.", create_time=to_timestamp(world.now)),
     )
     world.now += START_LIMIT + timedelta(minutes=1)
 
