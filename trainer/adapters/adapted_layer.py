@@ -103,6 +103,7 @@ def put_in(network: nn.Module, plan: LayerPlan, tensors: Mapping[str, Tensor], b
     parent_path, _, name = plan.path.rpartition(".")
     parent = network.get_submodule(parent_path)
     base = parent.get_submodule(name)
-    layer = AdaptedLayer(base, plan, tensors, behaviour).to(base.weight.device)  # type: ignore[union-attr]
+    device = next(base.parameters()).device
+    layer = AdaptedLayer(base, plan, tensors, behaviour).to(device)
     parent.register_module(name, layer)
     return layer

@@ -91,7 +91,8 @@ class UNet(nn.Module):
         assert told is not None, "a UNet of sdxl is told sizes"
         sizes = self._sinusoids(told["time_ids"].flatten(), config.size_width).reshape(count, -1)
         joined = torch.cat([told["text_embeds"], sizes], dim=-1).to(embedded.dtype)
-        return embedded + self.add_embedding(joined)
+        beside: Tensor = self.add_embedding(joined)
+        return embedded + beside
 
     def _sinusoids(self, numbers: Tensor, width: int) -> Tensor:
         return sinusoids(numbers, width, cosines_first=self._built.cosines_first, shift=self._built.frequency_shift)

@@ -72,7 +72,8 @@ class Residual(Recomputable):
         inner = self.conv1(functional.silu(self.norm1(x)))
         inner = inner + self.time_emb_proj(active_time)[:, :, None, None]
         inner = self.conv2(functional.silu(self.norm2(inner)))
-        return (x if self.conv_shortcut is None else self.conv_shortcut(x)) + inner
+        beside: Tensor = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        return beside + inner
 
 
 class Attention(nn.Module):
