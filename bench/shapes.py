@@ -69,6 +69,20 @@ def put_materials(root: Path = OUT) -> Place:
     return place
 
 
+def run_job(place: Place, job: str, spec: v1.TrainingSpec, dataset: str) -> Path:
+    """Has the trainer do a job: the folder of its adapters, below the job's own. Raises TrainingFailed."""
+    shutil.rmtree(place.folder / job, ignore_errors=True)  # what a stopped benchmark left
+    change = MessageToDict(spec, preserving_proto_field_name=True)
+    change["concept"].setdefault("activation_tag", "")
+    uri = place.put_job(job, change, dataset=dataset)
+    os.environ.update(LORAMILL_TRAINER_THREADS=str(THREADS), LORAMILL_TRAINER_DEVICE="cpu")
+    exit_code = do_assignment(uri)
+    if exit_code != v1.EXIT_CODE_SUCCESS:
+        end = place.folder / job / "runs/1/end.json"
+        raise TrainingFailed(f"{job} ended with {exit_code}: {end.read_text() if end.exists() else 'no end'}")
+    return place.folder / job / "runs/1/adapters"
+
+
 def train(trial: Trial, root: Path = OUT) -> Path:
     """The adapter's file in kohya's format, the others beside it. It is trained unless it is there; raises TrainingFailed."""
     folder, spec = trial.folder(root), trial.spec()
@@ -76,16 +90,8 @@ def train(trial: Trial, root: Path = OUT) -> Path:
     if not adapter.exists():
         place = put_materials(root)
         job = f"jobs/{folder.name}"
-        shutil.rmtree(place.folder / job, ignore_errors=True)  # what a stopped benchmark left
-        uri = place.put_job(job, MessageToDict(spec, preserving_proto_field_name=True), dataset="hearts")
-        os.environ.update(LORAMILL_TRAINER_THREADS=str(THREADS), LORAMILL_TRAINER_DEVICE="cpu")
-        exit_code = do_assignment(uri)
-        if exit_code != v1.EXIT_CODE_SUCCESS:
-            end = place.folder / job / "runs/1/end.json"
-            raise TrainingFailed(
-                f"{folder.name} ended with {exit_code}: {end.read_text() if end.exists() else 'no end'}"
-            )
+        adapters = run_job(place, job, spec, "hearts")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        (place.folder / job / "runs/1/adapters/final").rename(folder)
+        (adapters / "final").rename(folder)
         shutil.rmtree(place.folder / job)
     return adapter
