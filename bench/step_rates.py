@@ -98,9 +98,9 @@ def their_seconds(script: LoraScript, steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def gradient_error(training: Training, script: LoraScript) -> float:
+def gradient_error(training: Training, script: LoraScript, *, encoded_by_each: bool) -> float:
     """Largest difference of the gradients of one step from the same weights, pictures, noise and timesteps, relative to the
-    largest gradient. Each side encodes picture and caption itself."""
+    largest gradient. With `encoded_by_each` their VAE encodes the pictures again, one at a time; else they get our latents."""
     ours = _with_values(training)
     theirs = {
         name.removeprefix("module.").replace(".default.weight", ""): parameter
@@ -137,7 +137,7 @@ def gradient_error(training: Training, script: LoraScript) -> float:
     latents = (posterior.mean + posterior.std * eps) * script.vae.config.scaling_factor
     for parameter in theirs.values():
         parameter.grad = None
-    draws = Draws(latents, batch.eps, batch.timesteps)
+    draws = Draws(latents if encoded_by_each else batch.latents, batch.eps, batch.timesteps)
     script.loss(draws, torch.stack([one["input_ids"] for one in read])).backward()
     largest = max(float(parameter.grad.abs().max()) for parameter in theirs.values())
     difference = max(float((parameter.grad - theirs[name].grad).abs().max()) for name, parameter in ours.items())
