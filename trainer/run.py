@@ -139,7 +139,7 @@ def _trained(training: Training, record: RunRecord, reporter: Reporter, events: 
 
 
 def run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: StopSignal) -> str:
-    """Does the assignment; its last word once the adapter is committed. Raises a TrainerError, and Stopped before a first step."""
+    """Does the assignment; its last word when the adapter is committed. Raises a TrainerError, and Stopped before it trains."""
     config = read_config(record.assignment)
     uri = record.assignment.cache_uri
     cache = Cache(open_store(uri), near_cache(settings.caches, uri, settings.caches_gib))
