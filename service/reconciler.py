@@ -321,6 +321,7 @@ class Reconciler:
                 log.exception(
                     "job could not be looked at; it holds no place until it can be", tenant=key.tenant, job=key.job
                 )
+                return None
 
     def _active(self) -> list[JobKey]:
         tenants = frozenset(self._settings.tenants)
