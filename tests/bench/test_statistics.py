@@ -1,6 +1,6 @@
 import pytest
 
-from bench.statistics import estimate, paired
+from bench.statistics import bootstrap, estimate, paired
 
 
 def test_the_interval_is_students_over_seeds() -> None:
@@ -27,3 +27,16 @@ def test_what_seeds_have_in_common_falls_out_of_a_difference() -> None:
 def test_a_difference_needs_the_same_seeds_on_both_sides() -> None:
     with pytest.raises(ValueError, match="shorter"):
         paired([1, 2, 3], [1, 2])
+
+
+def test_a_bootstrap_holds_the_mean_and_repeats_itself():
+    found = bootstrap([1.0, 2.0, 3.0, 4.0, 10.0])
+    assert found.mean == 4.0
+    assert 1.0 <= found.low < 4.0 < found.high <= 10.0
+    assert bootstrap([1.0, 2.0, 3.0, 4.0, 10.0]) == found
+    assert bootstrap([5.0, 5.0]).low == bootstrap([5.0, 5.0]).high == 5.0
+
+
+def test_a_bootstrap_of_one_value_is_refused():
+    with pytest.raises(ValueError, match="2 values or more, not 1"):
+        bootstrap([1.0])

@@ -36,8 +36,9 @@ def sample(
     prompts: Sequence[str],
     seeds: Sequence[int],
     between: Callable[[], None] = lambda: None,
+    steps: int = INFERENCE_STEPS,
 ) -> torch.Tensor:
-    """Pictures (N, 3, SIZE, SIZE) in [0, 1]: DDIM, 20 steps, guidance 3.
+    """Pictures (N, 3, SIZE, SIZE) in [0, 1]: DDIM, 20 steps unless asked for else, guidance 3.
 
     Each picture's first noise comes from its own seed, so it does not depend on what else is in the batch. `between` is called
     after each step, several times a second; what it raises ends the drawing.
@@ -53,7 +54,7 @@ def sample(
         parts.append(
             pipeline(
                 asked,
-                num_inference_steps=INFERENCE_STEPS,
+                num_inference_steps=steps,
                 guidance_scale=GUIDANCE,
                 generator=[torch.Generator().manual_seed(seed) for seed in seeds[start : start + BATCH]],
                 output_type="pt",
