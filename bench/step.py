@@ -4,7 +4,8 @@
 
 - gradients: of one step from the same weights, latents, noise and timesteps; fails where they differ by more than 1e-5 of the
   largest. Also told where each side encodes the pictures itself: the VAE's last bits depend on how many it encodes at once.
-- steps: a block of ours and one of theirs in turn, in one process, at batch sizes 1 and 4.
+- steps: a block of ours and one of theirs in turn, in one process, at batch sizes 1 and 4; on the wall, and the processor's time,
+  which neighbours change less.
 - starts: a process of ours and one of theirs in turn, from the start of the process to the end of its first optimizer step; ours
   on a dataset that the tenant's cache has (warm) and on one that it has not (cold). Their script keeps no cache.
 - adapters: 16 adapters of 100 steps one after another on each side, a process each, ours and theirs in turn; the rate over the
@@ -12,8 +13,8 @@
 - profile: where the time of our start and step goes, and bounds of what could still be won.
 
 The machine is named by the number of threads that torch has on both sides. A ratio is theirs over ours, of neighbours in time:
-the geometric mean over the rounds, with its 95 % interval by Student's t over the logarithms. What is measured is wall time, so
-leave the machine alone. Nothing is left out; the first round of each part only warms up, and is not counted.
+the geometric mean over the rounds, with its 95 % interval by Student's t over the logarithms. All else is wall time, so leave the
+machine alone. Nothing is left out; the first round of each part only warms up, and is not counted.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # nothing here is installed
 
 from bench.statistics import estimate
 from bench.step_starts import Materials, Timed
+
+T = TypeVar("T")
 
 PARTS = ("gradients", "steps", "starts", "adapters", "profile")
 BATCH_SIZES = (1, 4)
@@ -62,9 +66,7 @@ def _row(what: str, unit: float, ours: Sequence[float], theirs: Sequence[float])
     return f"| {what} | {mine:.4g} | {other:.4g} | {ratio(ours, theirs)} |"
 
 
-def _in_turn(
-    rounds: int, our: Callable[[int], float], their: Callable[[int], float]
-) -> tuple[list[float], list[float]]:
+def _in_turn(rounds: int, our: Callable[[int], T], their: Callable[[int], T]) -> tuple[list[T], list[T]]:
     """The first round is not counted."""
     pairs = [(our(number), their(number)) for number in range(rounds + 1)][1:]
     return [one for one, _ in pairs], [other for _, other in pairs]
@@ -96,7 +98,9 @@ def measured_steps(materials: Materials, rounds: int) -> None:
                 lambda number, training=training: our_seconds(training, number * BLOCK, BLOCK),
                 lambda _, script=script: their_seconds(script, BLOCK),
             )
-        print(_row(f"batch {size}", 1000, *pairs), flush=True)
+        for place, clock in enumerate(("wall", "processor")):
+            of_clock = [[one[place] for one in side] for side in pairs]
+            print(_row(f"batch {size}, {clock}", 1000, *of_clock), flush=True)
 
 
 def measured_starts(materials: Materials, rounds: int) -> None:
