@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from loramill import v1
+from service.executors import ExecutionState
 from service.keys import RunKeys, TenantKeys
 from store.object_store import RecordError
 from store.records import read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
 
@@ -114,8 +115,9 @@ def read_facts(
     if created is None:
         return None
     assignments = _read_assignments(store, keys)
-    looks = [executor.observe(tenant, job, launch.launch) if executor else None for launch in assignments]
-    launches = _read_launches(store, keys, assignments, looks)
+    launches = _looked_at(
+        store, keys, assignments, lambda number: executor.observe(tenant, job, number) if executor else None
+    )
     if adapters:
         launches = _with_adapters(store, keys, launches)
     # After the looks, so that who sees a trainer gone that was stopped sees why.
@@ -183,6 +185,24 @@ def _read_assignments(store: ObjectStore, job: JobKeys) -> list[v1.Assignment]:
             )
         assignments.append(found)
     return assignments
+
+
+def _looked_at(
+    store: ObjectStore, job: JobKeys, assignments: Sequence[v1.Assignment], look: Callable[[int], Execution | None]
+) -> tuple[LaunchFacts, ...]:
+    """The launches, each looked at before its records are read. A claim beside an execution that was absent came after the look,
+    or the execution is gone since: a second look, after the claim, tells which."""
+    for _ in range(2):
+        looks = [look(assignment.launch) for assignment in assignments]
+        launches = _read_launches(store, job, assignments, looks)
+        if not any(_claimed_though_absent(launch) for launch in launches):
+            break
+    return launches
+
+
+def _claimed_though_absent(launch: LaunchFacts) -> bool:
+    absent = launch.execution is not None and launch.execution.state is ExecutionState.ABSENT
+    return absent and launch.claim is not None and launch.end is None
 
 
 def _read_launches(
