@@ -18,6 +18,9 @@ from tests.cluster.installed import JOBS_NAMESPACE, SERVICE_NAMESPACE, Installed
 from tests.cluster.prometheus import Prometheus, check_metrics, prometheus
 from tests.cluster.training import finished, job_id, job_spec, trains, wait_for
 
+pytestmark = pytest.mark.disturbing
+"""While a job is held back, so that a reading sees it wait, no other may begin."""
+
 METRICS_PORT = 9464
 TENANT = "tenant-a"
 NEEDS_A_GPU = {"GPU utilization", "GPU memory"}
@@ -60,7 +63,16 @@ def course(
         course = Course(seen, time.time())
         replicas = len(installed.service_pods())
         eventually("Prometheus to read every replica", lambda: seen.targets("loramill") == replicas)
-        finished(client, client.create_job(job_spec(dataset)).name)
+        with installed.client("operator") as operator:
+            operator.set_admission(v1.Admission(paused=True, reason="a job is to be seen waiting"))
+            try:
+                first = client.create_job(job_spec(dataset))
+                eventually(
+                    "a waiting job to be read", lambda: seen.values("loramill_queue_waiting", course.began, time.time())
+                )
+            finally:
+                operator.set_admission(v1.Admission())
+        finished(client, first.name)
         turn_away(installed)
         job = client.create_job(job_spec(dataset, steps=240, checkpoint_every=20))
         course.job = job_id(job)
