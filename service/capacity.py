@@ -64,7 +64,7 @@ def told(limit: timedelta) -> str:
 
 
 def _waits_for_a_machine(launch: LaunchFacts) -> bool:
-    """Whether its pod has no node yet, for a reason that another class might not have. What a hand has suspended waits for a hand."""
+    """Whether its pod has no node yet, for a reason that another class might not have; what a hand has suspended waits for it."""
     execution = launch.execution
     if launch.claim is not None or execution is None or execution.suspended or execution.started_time is not None:
         return False
