@@ -52,7 +52,10 @@ class Pool:
 
 
 def start(instance_types: Sequence[InstanceType], pools: Sequence[Pool], boot_seconds: int) -> None:
-    """Starts it, built where the cache lacks it, and waits until it serves. `boot_seconds` pass from the purchase of a machine to its Node object."""
+    """Starts it, built where the cache lacks it, and waits until it serves.
+
+    `boot_seconds` pass from the purchase of a machine to its Node object.
+    """
     go_builds.build((KARPENTER,))
     kubectl("apply", "--server-side", *(f"--filename={path}" for path in _definitions()))
     kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
