@@ -227,12 +227,12 @@ def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> None:
 
 
 def lists(bench: Bench) -> None:
-    """The newest ten failed ones of all; then a page of all, twice."""
-    options = bench.options
+    """The newest failed ones, at most ten; then a page of all, twice."""
+    options, failed = bench.options, min(10, bench.options.ended // 100)
     records.ended_jobs(bench.store, bench.create, options.ended, 100, bench.bucket)
     asked = {
-        f"{options.ended} ended jobs, the newest 10 of the 1 % that failed": v1.ListTrainingJobsRequest(
-            page_size=10, states=[v1.TRAINING_JOB_STATE_FAILED]
+        f"{options.ended} ended jobs, the newest {failed} of the 1 % that failed": v1.ListTrainingJobsRequest(
+            page_size=failed, states=[v1.TRAINING_JOB_STATE_FAILED]
         ),
         "the newest 100 of all": v1.ListTrainingJobsRequest(page_size=100),
         "the same once more": v1.ListTrainingJobsRequest(page_size=100),
