@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour
 from trainer.adapters.kinds import KINDS
 from trainer.adapters.mathematics import Size
 from trainer.adapters.plan import LayerPlan
 from trainer.adapters.targets import Layer
-from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour
 from trainer.draws import generator
 
 LAYERS = {

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from tests.trainer.adapters.samples import LAYERS, SIZES, adapted, drawn, inputs
 from tests.trainer.small_training import config_of
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.adapters.adapter import Adapter, inject
 from trainer.adapters.beginning import Beginning
 from trainer.adapters.mathematics import Size
 from trainer.adapters.plan import LayerPlan
 from trainer.adapters.targets import Layer
-from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.config import AdapterConfig
 
 LINEAR = LAYERS["linear"]

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tests.trainer.adapters.samples import LAYERS, adapted, inputs
 from trainer.adapters import dylora
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.adapters.dylora import Mode
 from trainer.adapters.mathematics import Size
 from trainer.adapters.targets import Layer
-from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 
 SIZE = Size(rank=6, alpha=3)
 FLAT = [pytest.param(layer, id=name) for name, layer in LAYERS.items()]
