@@ -88,7 +88,9 @@ def is_plain(layer: LayerWeights) -> bool:
 
 
 def sheet(pictures: torch.Tensor) -> Image.Image:
-    """Of pictures (N, 3, SIZE, SIZE) in [0, 1], row by row, without gaps."""
+    """Of pictures (N, 3, SIZE, SIZE) in [0, 1], row by row, without gaps; a last row that is not full ends in white."""
+    missing = -len(pictures) % COLUMNS
+    pictures = torch.cat([pictures, torch.ones(missing, *pictures.shape[1:])])
     tiles = (pictures.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
     rows = [np.concatenate(list(tiles[start : start + COLUMNS]), axis=1) for start in range(0, len(tiles), COLUMNS)]
     return Image.fromarray(np.concatenate(rows, axis=0))
