@@ -72,7 +72,9 @@ _BUG = _Kind(v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer failed on an 
 
 _KINDS: dict[int, _Kind] = {
     v1.EXIT_CODE_SUCCESS: _Kind(
-        v1.STATE_REASON_INTERNAL, Retry.COUNTED, "The trainer reported success, but what it should have made is not whole."
+        v1.STATE_REASON_INTERNAL,
+        Retry.COUNTED,
+        "The trainer reported success, but what it should have made is not whole.",
     ),
     v1.EXIT_CODE_BUG: _BUG,
     v1.EXIT_CODE_USER_ERROR: _Kind(

@@ -94,7 +94,13 @@ async def serving(settings: Settings, platform: Platform) -> AsyncIterator[Servi
             grpc_server(
                 parts.servicers,
                 parts.following,
-                (named, traced, measured(RpcMetrics(registry)), answered, identified(platform.identify, Refusals(registry))),
+                (
+                    named,
+                    traced,
+                    measured(RpcMetrics(registry)),
+                    answered,
+                    identified(platform.identify, Refusals(registry)),
+                ),
                 host=platform.host,
                 listeners=platform.listeners,
                 health=platform.health_port,

@@ -48,7 +48,8 @@ class Configuration(OperatorModel):
     direct_transfers: DirectTransferSettings = DirectTransferSettings()
     retention: Retention = Retention()
     lifecycle_rules: LifecyclePolicy = Field(
-        "refuse", description="what follows from rules of the bucket that remove or archive records: refuse to start, or warn"
+        "refuse",
+        description="what follows from rules of the bucket that remove or archive records: refuse to start, or warn",
     )
 
     @model_validator(mode="after")

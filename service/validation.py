@@ -180,7 +180,7 @@ def _of_previews(spec: v1.TrainingSpec, base: v1.BaseModel | None, path: str) ->
     if zero_terminal_snr and sampler in _NOT_FROM_PURE_NOISE:
         field = f"{path}.previews.sampler"
         text = (
-            f"{field} is {v1.PreviewSampler.Name(sampler).removeprefix('PREVIEW_SAMPLER_')}, which cannot draw from the pure noise "
+            f"{field} is {v1.PreviewSampler.Name(sampler).removeprefix('PREVIEW_SAMPLER_')}, which cannot draw from pure noise "
             "of a zero terminal SNR; choose DDIM, EULER or BASE."
         )
         yield Violation(field, text, "CONFLICT")

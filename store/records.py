@@ -123,7 +123,8 @@ def _json_of(message_type: type[Message], serialized: bytes) -> bytes:
     return json_format.MessageToJson(message, indent=None, ensure_ascii=False).encode()
 
 
-_json_of_small = lru_cache(maxsize=64)(_json_of)
+# The stubs take a message's class for unhashable, because its instances are.
+_json_of_small: Callable[[type[Message], bytes], bytes] = lru_cache(maxsize=64)(_json_of)  # type: ignore[assignment]
 """One record is often written under two keys, and its JSON is most of the processor's time that a record takes."""
 
 

@@ -169,7 +169,7 @@ class Settings(_Part):
         "",
         max_length=100,
         pattern="^[A-Za-z0-9._-]*$",
-        description="Name of a restore of the store, such as its date: nothing is launched until an operator resumes the admission.",
+        description="Name of a restore of the store, such as its date: nothing is launched until admission is resumed.",
     )
     staging_size: Quantity = Field("20Gi", description="Disk for unfinished uploads and imports.")
 

@@ -73,7 +73,8 @@ class Residual(Recomputable):
         inner = inner + self.time_emb_proj(active_time)[:, :, None, None]
         inner = self.conv2(functional.silu(self.norm2(inner)))
         beside: Tensor = x if self.conv_shortcut is None else self.conv_shortcut(x)
-        return beside + inner
+        out: Tensor = beside + inner
+        return out
 
 
 class Attention(nn.Module):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from trainer.adapters.mathematics import normal
 from trainer.adapters.adapted_layer import AdaptedLayer
+from trainer.adapters.mathematics import normal
 from trainer.draws import generator
 
 _STEP = 1e-3

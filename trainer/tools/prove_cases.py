@@ -9,11 +9,11 @@ from functools import partial
 import torch
 from torch import nn
 
+from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.adapters.dylora import Mode
 from trainer.adapters.mathematics import kaiming_uniform, normal
 from trainer.adapters.plan import LayerPlan, plan_layers
 from trainer.adapters.targets import Layer
-from trainer.adapters.adapted_layer import AdaptedLayer, Behaviour, Moment
 from trainer.adapters.types import TYPES
 from trainer.config import AdapterConfig, DyloraConfig, LokrConfig
 from trainer.draws import generator

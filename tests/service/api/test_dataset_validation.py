@@ -71,7 +71,7 @@ def test_pictures_and_captions(spec: v1.TrainingSpec, expected: dict[str, str]) 
             [{"activation_tag": "ZYX"}],
             {"concepts[0]": "DUPLICATE"},
         ),
-        ([{}], [{}], {"concepts[0].kind": "NOT_SUPPORTED"}),
+        ([{}], [{}], {"concepts[0].activation_tag": "REQUIRED"}),
         (
             [{"path_prefix": "a/"}, {"path_prefix": "b/", "concept": "gr2mpy"}],
             [{**DOG, "prior_preservation": {"captions": ["a cat"], "weight": 2}}],

@@ -1,4 +1,4 @@
-"""A store that is replaced by an older copy of itself: nothing is launched before an operator says so, and then what had not ended."""
+"""A store that an older copy of itself replaces: nothing is launched before an operator says so, and then what had not ended."""
 
 from __future__ import annotations
 
