@@ -17,14 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from bench.scale import load, records, relist
 from bench.scale.place import BUCKET, URI, emptied, s3, server, usage_of
 from deploy.examples.demo.dataset import write_dataset
 from loramill import v1
 from loramill.client import Client
-from loramill.v1.training_service_pb2_grpc import TrainingServiceStub
 from service.keys import TenantKeys, job_of_name
 from store.object_store import ObjectStore
 from store.open import open_store
@@ -34,8 +31,6 @@ from store.s3 import S3Store
 FORMS = ("naive", "ours")
 _TENANT = TenantKeys("local")
 _REQUESTS = 500
-_SLOW_S = 180.0
-"""After which a call of the naive form is given up; what it took until then is told as "more than"."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,6 @@ class Options:
     streams: int
     jobs: int
     every: float
-    ended: int
     listed: int
 
 
@@ -54,7 +48,6 @@ class Options:
 class Bench:
     options: Options
     folder: Path
-    bucket: Path
     store: ObjectStore
     spec: v1.TrainingSpec
     create: v1.CreateRecord
@@ -223,59 +216,6 @@ def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> None:
         records.write_status(bench.store, jobs[number % len(jobs)], str(time.time_ns()))
 
 
-# -- lists -------------------------------------------------------------------------------------------------------------
-
-
-def lists(bench: Bench) -> None:
-    """The newest failed ones, at most ten; then a page of all, twice."""
-    options, failed = bench.options, min(10, bench.options.ended // 100)
-    records.ended_jobs(bench.store, bench.create, options.ended, 100, bench.bucket)
-    asked = {
-        f"{options.ended} ended jobs, the newest {failed} of the 1 % that failed": v1.ListTrainingJobsRequest(
-            page_size=failed, states=[v1.TRAINING_JOB_STATE_FAILED]
-        ),
-        "the newest 100 of all": v1.ListTrainingJobsRequest(page_size=100),
-        "the same once more": v1.ListTrainingJobsRequest(page_size=100),
-    }
-    found: dict[str, list[float]] = {}
-    for form in FORMS:
-        with bench.served(form) as (port, pid):
-            found[form] = [_listed(port, request) for request in asked.values()]
-            if form == "ours":
-                every = _all_listed(port)
-                used = usage_of(pid)
-    for place, what in enumerate(asked):
-        naive, ours = found["naive"][place], found["ours"][place]
-        more = ">" if naive >= _SLOW_S else ""
-        row(what, f"{more}{naive:.2f} s", f"{ours:.2f} s", f"{more}{naive / ours:.1f}×")
-    row(f"all {options.ended}, in pages of 1000", "–", f"{every:.0f} s; service {used.memory / 1e6:.0f} MB")
-
-
-def _listed(port: int, request: v1.ListTrainingJobsRequest) -> float:
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", 64 << 20)]) as channel:
-        began = time.perf_counter()
-        try:
-            page = TrainingServiceStub(channel).ListTrainingJobs(request, timeout=_SLOW_S)
-        except grpc.RpcError:
-            return _SLOW_S
-        assert len(page.training_jobs) == request.page_size, len(page.training_jobs)
-        return time.perf_counter() - began
-
-
-def _all_listed(port: int) -> float:
-    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", 64 << 20)]) as channel:
-        began, stub, request = (
-            time.perf_counter(),
-            TrainingServiceStub(channel),
-            v1.ListTrainingJobsRequest(page_size=1000),
-        )
-        while True:
-            page = stub.ListTrainingJobs(request, timeout=_SLOW_S)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return time.perf_counter() - began
-
-
 # -- relist ------------------------------------------------------------------------------------------------------------
 
 
@@ -302,10 +242,8 @@ def _times(ratios: Sequence[float]) -> str:
     return f"{middle:.1f}×" + (f" ({min(ratios):.1f} to {max(ratios):.1f})" if len(ratios) > 1 else "")
 
 
-# Lists first: the naive one reads every job there is, and creates leave thousands.
 PARTS: dict[str, Callable[[Bench], Any]] = {
     "requests": requests,
-    "lists": lists,
     "creates": creates,
     "folder": creates_in_a_folder,
     "watches": watches,
@@ -322,7 +260,6 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=200, help="that are watched")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two events of a watched job")
-    parser.add_argument("--ended", type=int, default=10_000, help="jobs that are listed")
     parser.add_argument("--listed", type=int, default=10_000, help="Kubernetes Jobs in a relist")
     given = vars(parser.parse_args())
     parts, options = given.pop("parts"), Options(**given)
@@ -330,7 +267,7 @@ def main() -> None:
     if parts == ["relist"]:
         relists(options)
         return
-    with tempfile.TemporaryDirectory(prefix="control-plane-") as name, s3(Path(name) / "s3") as bucket:
+    with tempfile.TemporaryDirectory(prefix="control-plane-") as name, s3(Path(name) / "s3"):
         folder = Path(name)
         store = open_store(URI, quick=True)
         with _ours(emptied(folder / "service"), URI) as (port, _):
@@ -340,7 +277,7 @@ def main() -> None:
         assert job is not None
         create = read_record(store, _TENANT.job(job).record, v1.CreateRecord)
         assert create is not None
-        bench = Bench(options, folder, bucket, store, spec, create)
+        bench = Bench(options, folder, store, spec, create)
         for part in parts:
             PARTS[part](bench)
 

@@ -140,29 +140,6 @@ class Naive(training_service_pb2_grpc.TrainingServiceServicer):
             for found in page.get("Contents", ()):
                 yield found["Key"]
 
-    def jobs(self) -> Iterator[str]:
-        """All ids, newest first."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=BUCKET, Prefix=TENANT.jobs_prefix, Delimiter="/"
-        )
-        for page in pages:
-            for found in page.get("CommonPrefixes", ()):
-                yield keys.part_after(TENANT.jobs_prefix, found["Prefix"])
-
-    def ListTrainingJobs(self, request: v1.ListTrainingJobsRequest, _context: object) -> v1.ListTrainingJobsResponse:
-        """The first page."""
-        response = v1.ListTrainingJobsResponse()
-        for job in self.jobs():
-            facts = self.facts(job)
-            if facts is None or facts.tombstone is not None:
-                continue
-            shown = training_job(facts, utc_now())
-            if not request.states or shown.state in request.states:
-                response.training_jobs.append(shown)
-            if len(response.training_jobs) == (request.page_size or 50):
-                break
-        return response
-
     def WatchTrainingJob(
         self, request: v1.WatchTrainingJobRequest, context: grpc.ServicerContext
     ) -> Iterator[v1.WatchTrainingJobResponse]:

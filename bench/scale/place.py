@@ -45,8 +45,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3(folder: Path) -> Iterator[Path]:
-    """versitygw over an empty folder, and AWS's variables for it in our environment. The folder of its bucket's objects."""
+def s3(folder: Path) -> Iterator[None]:
+    """versitygw over an empty folder, and AWS's variables for it in our environment."""
     port = free_port()
     for name in ("objects", "users", "versions"):
         (folder / name).mkdir(parents=True)
@@ -61,7 +61,7 @@ def s3(folder: Path) -> Iterator[Path]:
         AWS_SECRET_ACCESS_KEY=_KEYS[1],
     )
     with _process(command, port):
-        yield folder / "objects" / BUCKET
+        yield
 
 
 @contextmanager
