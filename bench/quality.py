@@ -4,7 +4,7 @@
     python -m bench.quality --second main
 
 Three tasks of twelve pictures a concept: a shape that the base never met, a known shape restyled, both at once. The protocol is
-docs/decisions/0020-quality-measured.md. `main` compares our LoRA with the script at its default rate and at the best of five;
+docs/decisions/0015-quality-measured.md. `main` compares our LoRA with the script at its default rate and at the best of five;
 `types` does the other adapters; `ablations` changes one setting of ours at a time. Every run that is done is a file in --out, so
 that a stopped bench goes on where it was; --minutes begins no run after so many. --second does it on another base
 (`bench.second_base`), which knows other shapes and is trained first if it is not there. Prints its tables as Markdown.

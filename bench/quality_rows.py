@@ -1,4 +1,4 @@
-"""What docs/decisions/0020 lays down: rows, lengths, seeds and rates of `bench/quality.py`, and how a rate is chosen. Pure."""
+"""What docs/decisions/0015 lays down: rows, lengths, seeds and rates of `bench/quality.py`, and how a rate is chosen. Pure."""
 
 from __future__ import annotations
 
