@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.disturbing
+"""A second control plane and an autoscaler, built when it is first asked for, leave no time to others."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
