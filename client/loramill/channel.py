@@ -17,6 +17,7 @@ ADDRESS_VARIABLE = "LORAMILL_SERVER"
 REPEATABLE: dict[str, tuple[str, ...]] = {
     "loramill.v1.TrainingService": (
         "CreateTrainingJob",  # the request_id, always sent, makes the second the first
+        "AnalyzeConcept",  # likewise
         "GetTrainingJob",
         "ListComputeClasses",
         "GetAdmission",
@@ -28,6 +29,8 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "CancelTrainingJob",
         "ListTrainingMetrics",
         "StreamTrainingLogs",
+        "GetTrainingPreviews",
+        "DownloadResult",
     ),
     "loramill.v1.DatasetService": (
         "CreateDataset",  # as CreateTrainingJob
@@ -38,6 +41,8 @@ REPEATABLE: dict[str, tuple[str, ...]] = {
         "GetDataset",
         "ListDatasets",
         "GetDatasetReport",
+        "CreateDatasetReport",  # as CreateTrainingJob
+        "CaptionDataset",  # as CreateTrainingJob
     ),
     "loramill.v1.AdapterService": (
         "GetAdapter",

@@ -83,7 +83,7 @@ def test_the_prompts_that_all_have_drawn_are_beside_each_other(loramill: Loramil
 def test_pictures_that_were_drawn_otherwise_are_not_compared(
     trained: FakeService, loramill: Loramill, tmp_path: Path, change: dict[str, object], said: str
 ) -> None:
-    put_job(trained, "two", {"[tag] on grass": 1}, **change)
+    put_job(trained, "two", {"[tag] on grass": 1, "a dog": 2}, **change)
     result = loramill("adapter", "compare", "one-final", "two-final", "--out", str(tmp_path / "page.html"))
     assert result.code == 1
     assert said in result.err

@@ -68,7 +68,7 @@ def test_an_unknown_family(jobs: Jobs) -> None:
 
 def test_what_this_trainer_cannot_do(jobs: Jobs) -> None:
     change = {"adapter": {"type": 99}, "dataset": {"crop": 99}}
-    said = ended(jobs.new("unsupported", change), v1.EXIT_CODE_USER_ERROR)
+    said = ended(jobs.new("unsupported", change), v1.EXIT_CODE_OUTDATED)
     assert "adapter.type" in said
     assert "dataset.crop" in said
 

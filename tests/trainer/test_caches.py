@@ -67,10 +67,10 @@ def test_a_second_job_of_the_same_data_computes_nothing(
         """How many values of each kind there are."""
         return Counter(path.parent.name for path in jobs.place.folder.glob("caches of their own/*/*.safetensors"))
 
-    # Four pictures, each also mirrored and looked at; captions of data, prior and previews; one batch of prior latents.
+    # Four pictures, each also mirrored; captions of data, prior and previews; one batch of prior latents.
     seen.prepared(job("first"))
     first = kept()
-    assert (first["latents"], first["looks"], first["prior"]) == (8, 4, 1)
+    assert (first["latents"], first["prior"]) == (8, 1)
     assert first["words"] >= 2 + 2
     with monkeypatch.context() as patch:
         patch.setattr(prior, "draw_latents", None)
@@ -87,16 +87,16 @@ def test_a_second_job_of_the_same_data_computes_nothing(
     files = small_dataset()
     files["3.png"] = small_dataset(5)["4.png"]
     jobs.place.put_dataset("changed", files)
-    assert seen.prepared(job("changed picture", dataset="changed"))[1] == 3
+    assert seen.prepared(job("changed picture", dataset="changed"))[1] == 2
     changed = kept()
-    assert changed - first == {"latents": 2, "looks": 1}
+    assert changed - first == {"latents": 2}
 
     # Another precision is another UNet, and the base's own pictures come from it; VAE and words stay what they are.
     in_bf16 = {"optimization": {"precision": "PRECISION_BF16"}}
     seen.prepared(job("in bf16", in_bf16))
     anew = kept() - changed
     assert anew["prior"] == 1
-    assert not {"latents", "words", "looks"} & set(anew)
+    assert not {"latents", "words"} & set(anew)
 
 
 def test_a_damaged_entry_is_dropped(tmp_path: Path) -> None:

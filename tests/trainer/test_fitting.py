@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.nn import functional
 
 from tests.trainer.small_training import CPU, Watched, new_training
 from tests.trainer.test_loop import scatter
@@ -184,10 +185,21 @@ def test_a_step_whose_gradient_overflows_in_fp16_is_left_out(base: Sd15Base, tmp
     assert events.measurements[0].gradient_norm == 0
 
 
-def test_attention_is_torchs_own(base: Sd15Base) -> None:
-    unet, encoder = base.network("unet"), base.network("text_encoder")
-    assert {type(processor) for processor in unet.attn_processors.values()} == {AttnProcessor2_0}
-    assert encoder.config._attn_implementation == "sdpa"
+def test_attention_is_torchs_own(base: Sd15Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.Size] = []
+
+    def attention(query: Tensor, *rest: Any, **more: Any) -> Tensor:
+        asked.append(query.shape)
+        return theirs(query, *rest, **more)
+
+    theirs = functional.scaled_dot_product_attention
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", attention)
+    training = training_of(base, tmp_path, {"optimization": {"steps": 1}})
+    asked.clear()
+    train(training, 0, 0.0, Watched())
+    layers = [name for name, _ in base.network("unet").named_modules() if name.endswith(("attn1", "attn2"))]
+    assert len(asked) == len(layers) > 0
+    assert base.network("text_encoder").config._attn_implementation == "sdpa"
 
 
 def test_validation_is_the_plain_error_at_fixed_noise_spread_over_the_timesteps(base: Sd15Base, tmp_path: Path) -> None:

@@ -171,12 +171,13 @@ RANKS = {"AdapterSpec.rank", "AdapterSpec.alpha", "AdapterSpec.conv_rank", "Adap
 EITHER = {"ComputeNeeds.spot"}
 UNASKED = {
     "CaptionSpec.variants",
+    "ComputeFallback.after",
     "DatasetSpec.crop_variants",
     "PivotalSpec.encoders",
     "PivotalSpec.learning_rate",
     "PivotalSpec.tokens",
 }
-"""What varying captions, random crops and pivotal tuning have alone."""
+"""What varying captions, other classes, random crops and pivotal tuning have alone."""
 OF_OTHER_OPTIONS = {"NoiseSpec", "LossSpec", "OptimizationSpec", "ValidationSpec"}
 """What options that were not chosen leave open stands in test_fitting_spec."""
 OF_OTHER_FAMILIES = {"TargetSpec.train", "TargetSpec.learning_rate", "TrainingSpec.zero_terminal_snr"}

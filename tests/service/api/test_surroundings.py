@@ -59,7 +59,7 @@ async def test_a_store_that_fails_is_unavailable(api: Api, monkeypatch: pytest.M
         raise StoreUnavailable("the store did not answer")
 
     monkeypatch.setattr(FileStore, "get", fail)
-    answer = await error_of(api.bases.GetBaseModel(v1.GetBaseModelRequest(name="baseModels/shapes")))
+    answer = await error_of(api.bases.GetBaseModel(v1.GetBaseModelRequest(name="baseModels/unread")))
     assert (answer.code, answer.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
 
 
