@@ -181,7 +181,11 @@ def _listed_source(uri: str, settings: ImportSettings) -> Source:
             "OUTSIDE_ROOTS",
         )
     if isinstance(source, HubSource) and settings.hub_endpoint is None:
-        raise _NotListed("cannot be imported: the operator has named no hub for imports", "NOT_CONFIGURED")
+        raise _NotListed(
+            "cannot be imported: the operator has named no hub (imports.hub of its file, --hub-endpoint in local mode); "
+            "have one named, or import from a bucket or a folder",
+            "NOT_CONFIGURED",
+        )
     return source
 
 
