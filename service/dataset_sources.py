@@ -6,21 +6,24 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from loramill.errors import InputError
 from loramill.inputs.archives import USUAL, open_archive
 from loramill.inputs.kohya_toml import LARGEST, Configuration, in_source
-from loramill.inputs.names import is_tar, is_zip
+from loramill.inputs.names import is_tar, is_zip, problems_of_paths
 from loramill.inputs.result import Entry
 from loramill.inputs.source import Source, Together
 from loramill.inputs.webdataset import shard_folder, shards_of
 from service.caller import Caller
 from service.errors import Violation
 from store.key_rules import check_prefix
-from store.object_store import InvalidKey, NotFound, ObjectStore
-from store.open import open_store
+from store.object_store import InvalidKey, NotFound
 from store.uris import decoded
+
+if TYPE_CHECKING:
+    from store.s3 import S3Store
 
 _TENANT = "{tenant}"
 
@@ -49,19 +52,26 @@ def opened(uri: str, staging: Path) -> Iterator[tuple[Source, Configuration | No
     parent, _, name = uri.rstrip("/").rpartition("/")
     with ExitStack() as stack:
         if is_zip(name) or is_tar(name):
-            folder = _Objects(open_store(f"{parent}/"), uri, staging)
+            folder = _Objects(_bucket(f"{parent}/"), uri, staging)
             yield stack.enter_context(_archive(folder, decoded(name), stack)), None
         elif name.lower().endswith(".toml"):
-            folder = _Objects(open_store(f"{parent}/"), uri, staging)
+            folder = _Objects(_bucket(f"{parent}/"), uri, staging)
             label = decoded(name)
             yield folder, in_source(label, folder.read(label, LARGEST), folder.entries)
         else:
             yield _folder(uri, staging, stack), None
 
 
+def _bucket(uri: str) -> S3Store:
+    from store.s3 import S3Store  # here, because boto3 takes a while to import and local mode may have no use for it
+
+    bucket, _, folder = uri.removeprefix("s3://").partition("/")
+    return S3Store(bucket, decoded(folder))
+
+
 def _folder(uri: str, staging: Path, stack: ExitStack) -> Source:
     """What lies below a prefix; a folder of shards as their samples."""
-    folder = _Objects(open_store(f"{uri.rstrip('/')}/"), uri, staging)
+    folder = _Objects(_bucket(f"{uri.rstrip('/')}/"), uri, staging)
     shards = shards_of(folder.entries)
     if not shards:
         return folder
@@ -83,9 +93,7 @@ def _ending(label: str) -> str:
 class _Objects:
     """The objects below a place in a store."""
 
-    problems: Sequence[str] = ()
-
-    def __init__(self, store: ObjectStore, uri: str, staging: Path) -> None:
+    def __init__(self, store: S3Store, uri: str, staging: Path) -> None:
         self.title = uri
         self._store = store
         self._staging = staging
@@ -98,6 +106,11 @@ class _Objects:
             found = (Entry(info.key, info.size) for info in self._store.list())
             self._entries = tuple(sorted(found, key=lambda entry: entry.label))
         return self._entries
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Names that no dataset can have, so that they are not among the entries."""
+        return tuple(problems_of_paths(self._store.strays()))
 
     def read(self, label: str, limit: int) -> bytes:
         try:

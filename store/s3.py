@@ -172,6 +172,14 @@ class S3Store:
                 raise
         return rules_that_take_away(answer.get("Rules", []), self._prefix)
 
+    def strays(self) -> Iterator[str]:
+        """Names below the root that are no keys, which other programs gave; not their markers of empty folders."""
+        for page in self._pages("", ""):
+            for found in page.get("Contents", ()):
+                name = found["Key"].removeprefix(self._prefix)
+                if name and not name.endswith("/") and not is_key(name):
+                    yield name
+
     def abort_unfinished(self, begun_before: datetime) -> int:
         with reported(self.uri):
             return abort_unfinished(self._client, self._bucket, self._prefix, begun_before)

@@ -99,6 +99,13 @@ async def test_kohya_folders_of_a_bucket(api: Api, bucket: object) -> None:
     assert await api.datasets.CreateDataset(request) == made  # the same request makes nothing anew
 
 
+async def test_names_that_no_dataset_can_have_are_told(api: Api, bucket: object) -> None:
+    uri = put(bucket, "shared/odd/", {"1.png": b"1", "bell\x07.png": b"2", "a\\b.png": b"3", "empty/": b""})
+    answer = await error_of(api.datasets.CreateDataset(v1.CreateDatasetRequest(source_uri=uri)))
+    assert "has a backslash, but parts are separated by '/'; rename it. (1 of 2 violations" in answer.message
+    assert answer.violations == {"source_uri": "'bell\\x07.png' has control characters; rename it."}
+
+
 async def test_an_import_that_broke_off_goes_on(api: Api, bucket: object, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = put(bucket, "shared/many/", {f"{number}.png": bytes([number]) for number in range(1, 9)})
     request = v1.CreateDatasetRequest(source_uri=uri, request_id="many")
