@@ -45,14 +45,15 @@ def contact_sheet(job: Job) -> str:
     return found
 
 
-def kill_after_first_checkpoint(job: Job) -> None:
-    """Runs the launch in a process of its own and ends that with SIGKILL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", job.uri],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
+def kill_after_first_checkpoint(job: Job, said: Path) -> None:
+    """Runs the launch in a process of its own and ends that with SIGKILL; `said` is for what it writes to its standard error."""
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trainer", job.uri],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **SETTINGS, "OMP_NUM_THREADS": "1"},
+            stderr=output,
+        )
     try:
         until = time.monotonic() + 500
         while not job.checkpoints() and process.poll() is None and time.monotonic() < until:
@@ -60,14 +61,14 @@ def kill_after_first_checkpoint(job: Job) -> None:
     finally:
         process.kill()
         process.wait()
-    assert job.checkpoints(), "the trainer came to no checkpoint"
-    assert process.returncode == -signal.SIGKILL, "the trainer ended before it could be killed"
+    assert job.checkpoints(), f"the trainer came to no checkpoint: {said.read_text()}"
+    assert process.returncode == -signal.SIGKILL, f"the trainer ended before it could be killed: {said.read_text()}"
 
 
 @pytest.mark.timeout(600)
-def test_killed_and_started_again_gives_the_same_files(jobs: Jobs, uninterrupted: Job) -> None:
+def test_killed_and_started_again_gives_the_same_files(jobs: Jobs, uninterrupted: Job, tmp_path: Path) -> None:
     job = jobs.new("killed", SPEC)
-    kill_after_first_checkpoint(job)
+    kill_after_first_checkpoint(job, tmp_path / "said")
     assert not (job.run_folder / "end.json").exists()
     assert not job.adapters()
     (stale,) = job.run_folder.glob("claim.json")
