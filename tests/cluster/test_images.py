@@ -17,7 +17,7 @@ IMPORT_ALL = """
 import importlib, pkgutil
 for package in {packages}:
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and module.name not in {left_out}:
             importlib.import_module(module.name)
             print(module.name)
 """
@@ -89,9 +89,12 @@ def test_the_entry_points_answer(pods: Pods) -> None:
     assert "python -m trainer" in trainer.output
 
 
-@pytest.mark.parametrize("target", ["service", "trainer"])
-def test_every_module_of_an_image_finds_what_it_imports(pods: Pods, target: str) -> None:
-    pod = pods.run(target, command=["python", "-c", IMPORT_ALL.format(packages=("store", target))])
+@pytest.mark.parametrize(
+    ("target", "left_out"),
+    [("service", ()), ("trainer", ("store.s3_quick",))],  # obstore pays for whoever sends many small requests
+)
+def test_every_module_of_an_image_finds_what_it_imports(pods: Pods, target: str, left_out: tuple[str, ...]) -> None:
+    pod = pods.run(target, command=["python", "-c", IMPORT_ALL.format(packages=("store", target), left_out=left_out)])
     assert pod.exit_code == 0, pod.output
     assert f"{target}.settings" in pod.output
 
