@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -78,12 +78,29 @@ def test_a_job_goes_on_from_the_checkpoint_of_what_was_deleted(
     assert "checkpoint" in job.launches[0].message
 
 
+@contextmanager
+def no_node_takes_pods(installed: Installed) -> Iterator[None]:
+    nodes = installed.kubectl("get", "nodes", "-o", "name").split()
+    installed.kubectl("cordon", *nodes)
+    try:
+        yield
+    finally:
+        installed.kubectl("uncordon", *nodes)
+
+
 def test_a_kubernetes_job_that_is_deleted_before_its_run_begins_is_made_again(
     installed: Installed, witness: Witness, dataset: str
 ) -> None:
-    job = witness.client.create_job(job_spec(dataset, compute_class=ANYWHERE))
-    [made] = eventually("the Kubernetes Job", lambda: installed.objects("jobs", job_id(job)))
-    installed.kubectl(*IN_JOBS, "delete", "job", made["metadata"]["name"])
+    with no_node_takes_pods(installed):
+        job = witness.client.create_job(job_spec(dataset, compute_class=ANYWHERE))
+        [made] = eventually("the Kubernetes Job", lambda: installed.objects("jobs", job_id(job)))
+        wait_for(witness.client, job.name, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
+        installed.kubectl(*IN_JOBS, "delete", "job", made["metadata"]["name"])
+        uid = made["metadata"]["uid"]
+        eventually(
+            "another Kubernetes Job",
+            lambda: any(found["metadata"]["uid"] != uid for found in installed.objects("jobs", job_id(job))),
+        )
     witness.trained(job.name)
 
 
