@@ -72,7 +72,7 @@ class Gallery:
             keys.setdefault((int(match[2]), at), {})[int(match[3])] = match[0]
         for (drawn, at), places in sorted(keys.items(), key=lambda item: (item[0][0], item[0][1] is not None)):
             count = len(self.config.prompts) if at is None else self.config.strength_prompts
-            if not 0 < drawn <= step or set(places) != set(range(count)):
+            if drawn > step or set(places) != set(range(count)):
                 continue
             pictures = [from_png(self.record.runs.get(places[place])) for place in range(count)]
             if at is None:

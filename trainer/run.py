@@ -118,8 +118,9 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         start=start,
     )
     events.go_on(start)
-    with adapter.off():
-        events.draw(0)
+    if 0 not in events.gallery.plain:
+        with adapter.off():
+            events.draw(0)
     return training, events
 
 
