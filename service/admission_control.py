@@ -130,17 +130,19 @@ class AdmissionControl:
         raise Refused("Others set the admission in the same moment; look at it, then set it again.", "CONFLICT")
 
     def _violations(self, wanted: v1.Admission) -> Iterator[Violation]:
-        for field in ("closed_compute_classes", "drained_compute_classes"):
-            for place, name in enumerate(getattr(wanted, field)):
+        for classes in ("closed_compute_classes", "drained_compute_classes"):
+            for place, name in enumerate(getattr(wanted, classes)):
                 if name not in self._classes.names:
-                    text = f"is {name[:80]!r}, which is no compute class; choose of {', '.join(self._classes.names)}."
-                    yield Violation(f"admission.{field}[{place}]", text, "UNKNOWN_VALUE")
+                    field = f"admission.{classes}[{place}]"
+                    known = ", ".join(self._classes.names)
+                    text = f"{field} is {name[:80]!r}, which is no compute class; choose of {known}."
+                    yield Violation(field, text, "UNKNOWN_VALUE")
         if wanted.restored and not self.refresh().restored:
-            text = "is true, but only the service sets it; leave it out, or set paused."
+            text = "admission.restored is true, but only the service sets it; leave it out, or set paused."
             yield Violation("admission.restored", text, "NOT_SUPPORTED")
         if wanted.restored and not wanted.paused:
-            text = "is false while restored is true; set both to false to let everything go on."
+            text = "admission.paused is false while restored is true; set both to false to let everything go on."
             yield Violation("admission.paused", text, "CONFLICT")
         if len(wanted.reason) > _LONGEST_REASON:
-            text = f"has {len(wanted.reason)} characters, but at most {_LONGEST_REASON} are taken."
+            text = f"admission.reason has {len(wanted.reason)} characters, but at most {_LONGEST_REASON} are taken."
             yield Violation("admission.reason", text, "OUT_OF_RANGE")
