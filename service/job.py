@@ -213,8 +213,11 @@ def _without_machine(facts: JobFacts, now: datetime) -> Standing | None:
 
 
 def _running(launch: LaunchFacts) -> Standing:
-    progress = launch.status.progress if launch.status is not None else v1.Progress()
+    status = launch.status or v1.RunStatus()
+    progress = status.progress
     reason, sentence = _PHASES.get(progress.phase, _PHASES[v1.PHASE_UNSPECIFIED])
+    if progress.phase == v1.PHASE_PREVIEWING and not status.HasField("first_step_time"):
+        reason = v1.STATE_REASON_PREPARING
     if progress.phase == v1.PHASE_TRAINING and progress.steps:
         sentence = f"Step {progress.step} of {progress.steps} is done."
     elif progress.message:

@@ -163,6 +163,12 @@ class RunEvents:
         if step < self.steps:
             self.reporter.phase(v1.PHASE_TRAINING, f"training for {self.steps} steps")
 
+    def draw_before(self) -> None:
+        """Previews without the adapter, where no earlier run has left them: a run that goes on has something to keep already."""
+        if 0 not in self.gallery.plain:
+            with self._interruptible(self.start.step, self.start.trained_seconds), self.saver.adapter.off():
+                self.draw(0)
+
     def catch_up(self) -> None:
         """Draws and saves what a run that ended right behind its checkpoint has left undone there."""
         step = self.start.step
@@ -202,7 +208,9 @@ class RunEvents:
             self._stopped(step, trained_seconds)
 
     def _stopped(self, step: int, trained_seconds: float) -> NoReturn:
-        """SIGTERM: whatever comes next, the work so far is kept."""
+        """SIGTERM: whatever comes next, the work so far is kept. Raises Stopped where there is none."""
+        if step == 0:
+            raise Stopped
         be_patient(STOPPING_SECONDS)
         if self.record.cancel_requested():
             self.save_partial(step)

@@ -75,7 +75,7 @@ def _saver(preparation: Preparation, reading: Reading, base: Base, training: Tra
 
 
 def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Training, RunEvents]:
-    """All that is done before the first step: data read, base loaded, pictures encoded, a checkpoint restored, previews drawn."""
+    """What is done before there is anything to keep: data read, base loaded, pictures encoded, a checkpoint restored."""
     config, record, reporter = preparation.config, preparation.record, preparation.reporter
     metrics, device = serve_metrics(settings), device_of(settings)
     precision = config.optimization.precision or ("bf16" if device.type == "cuda" else "fp32")
@@ -118,9 +118,6 @@ def _made_ready(preparation: Preparation, settings: TrainerSettings) -> tuple[Tr
         start=start,
     )
     events.go_on(start)
-    if 0 not in events.gallery.plain:
-        with adapter.off():
-            events.draw(0)
     return training, events
 
 
@@ -149,6 +146,7 @@ def run(record: RunRecord, settings: TrainerSettings, reporter: Reporter, stop: 
             with stop.interrupting():
                 preparation = Preparation(config, record, reporter, stop, cache, decoder, work)
                 training, events = _made_ready(preparation, settings)
+            events.draw_before()
             reporter.phase(v1.PHASE_TRAINING, f"training for {training.order.told(training.steps)}")
             events.save_final(_trained(training, record, reporter, events))
     except torch.cuda.OutOfMemoryError as error:

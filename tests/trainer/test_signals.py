@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,3 +129,19 @@ def test_signalled_while_it_loads_its_libraries(library: str, claimed: bool, job
     assert "Traceback" not in ended.stderr
     assert (job.run_folder / "claim.json").exists() == claimed
     assert (job.run_folder / "end.json").exists() == claimed
+
+
+def test_cancelled_while_a_run_that_goes_on_draws_it_keeps_what_an_earlier_one_has_learnt(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.new("cancelled going on", SPEC)
+    train = loop.training_batch
+    monkeypatch.setattr(loop, "training_batch", lambda *given: os.kill(os.getpid(), signal.SIGTERM) or train(*given))
+    assert job.run() == v1.EXIT_CODE_PREEMPTED
+    shutil.rmtree(job.run_folder / "previews")  # else they are read back instead of being drawn
+
+    again = job.launched_again()
+    again.cancel()
+    monkeypatch.setattr(events, "draw_previews", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert again.run() == v1.EXIT_CODE_CANCELLED
+    assert (again.adapter().partial, again.adapter().step) == (True, 1)

@@ -39,6 +39,11 @@ def status(phase: v1.Phase.ValueType, step: int = 3, message: str = "") -> v1.Ru
     return v1.RunStatus(progress=v1.Progress(phase=phase, step=step, steps=9, message=message))
 
 
+def stepped(told: v1.RunStatus) -> v1.RunStatus:
+    told.first_step_time.CopyFrom(to_timestamp(NOW))
+    return told
+
+
 def end(code: v1.ExitCode.ValueType, message: str = "Its word.") -> v1.End:
     return v1.End(exit_code=code, message=message, create_time=to_timestamp(NOW))
 
@@ -62,7 +67,8 @@ def job(*launches: LaunchFacts, cancel: v1.CancelIntent | None = None, outcome: 
             "encoding pictures 12/40",
         ),
         (job(launch(claim=claim(), status=status(v1.PHASE_TRAINING))), "RUNNING TRAINING", "Step 3 of 9"),
-        (job(launch(claim=claim(), status=status(v1.PHASE_PREVIEWING))), "RUNNING TRAINING", "Previews"),
+        (job(launch(claim=claim(), status=status(v1.PHASE_PREVIEWING))), "RUNNING PREPARING", "Previews"),
+        (job(launch(claim=claim(), status=stepped(status(v1.PHASE_PREVIEWING)))), "RUNNING TRAINING", "Previews"),
         (job(launch(claim=claim(), status=status(v1.PHASE_SAVING))), "RUNNING SAVING", "written"),
         (job(launch(claim=claim(), end=end(v1.EXIT_CODE_SUCCESS))), "RUNNING SAVING", "verified"),
         (job(launch(claim=claim(), end=end(v1.EXIT_CODE_USER_ERROR))), "RUNNING SAVING", "verified"),
