@@ -78,7 +78,7 @@ class Asked:
         )
         said = naming_for(instrument, pictures, [case.captions[place] for place in shown], concept, QUICK)
         found = figures(instrument.evidence(pictures, said, instrument.drawn(said.named), QUICK.pairs))
-        return verdict_of(found, is_guess=said.is_guess), found
+        return verdict_of(found, said.by), found
 
 
 def _quiet(_: int, __: int) -> None:

@@ -21,6 +21,7 @@ from loramill.spec import read_spec
 from service.presets import resolve
 from tests.trainer.assignments import Place
 from trainer.assignment import do_assignment
+from trainer.stopping import StopSignal
 
 OUT = ROOT / "build" / "bench"
 FAMILY, RESOLUTION = "sd15", 64
@@ -76,7 +77,7 @@ def run_job(place: Place, job: str, spec: v1.TrainingSpec, dataset: str) -> Path
     change["concept"].setdefault("activation_tag", "")
     uri = place.put_job(job, change, dataset=dataset)
     os.environ.update(LORAMILL_TRAINER_THREADS=str(THREADS), LORAMILL_TRAINER_DEVICE="cpu")
-    exit_code = do_assignment(uri)
+    exit_code = do_assignment(uri, StopSignal())
     if exit_code != v1.EXIT_CODE_SUCCESS:
         end = place.folder / job / "runs/1/end.json"
         raise TrainingFailed(f"{job} ended with {exit_code}: {end.read_text() if end.exists() else 'no end'}")

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.cache import Cache
 from trainer.concepts.evidence import Evidence, Figures, figures
 from trainer.concepts.measuring import FULL, Effort, Instrument, Pictures
-from trainer.concepts.naming import Naming, has_tag_inside, heads, naming
+from trainer.concepts.naming import CalledBy, Naming, calls_things, has_tag_inside, heads, naming
 from trainer.concepts.settings import Settings, settings_of
 from trainer.concepts.tag_check import TagFinding, made_up_tags, ordinary_words
 from trainer.concepts.tag_measuring import Pictures as TagPictures
@@ -174,13 +174,13 @@ def _analyzed(materials: AnalysisMaterials, place: int, effort: Effort, *, with_
     own = instrument.drawn(said.named)
     evidence = instrument.evidence(pictures, said, own, effort.pairs)
     found = figures(evidence)
-    verdict = verdict_of(found, is_guess=said.is_guess)
+    verdict = verdict_of(found, said.by)
     checks = _tag_checks(materials, measured)
     asks_for_tag = not concept.activation_tag and verdict is Verdict.NEW
     return ConceptAnalysis(
         concept=concept,
         verdict=verdict,
-        sentence=sentence_of(verdict, found, said.name),
+        sentence=sentence_of(verdict, found, said),
         evidence=evidence,
         figures=found,
         settings=settings_of(concept, verdict, said.name, _unused_tag(checks, base) if asks_for_tag else ""),
@@ -201,12 +201,14 @@ def naming_for(
     tag = concept.activation_tag
     if concept.class_words:
         return naming(texts, tag, concept.class_words)
-    names, is_guess = heads(texts, tag), False
+    names, by = heads(texts, tag), CalledBy.NAME
     says_nothing = not any(bare(text, tag).strip() for text in texts)
     if not names and (has_tag_inside(texts, tag) or says_nothing):
         encoder = instrument.base.text_encoders[0]
-        names, is_guess = ordinary_words(lambda word: len(encoder.token_ids(word)) == 1), True
-    candidates = [naming(texts, tag, name, is_guess=is_guess) for name in names] or [naming(texts, tag, "")]
+        names, by = ordinary_words(lambda word: len(encoder.token_ids(word)) == 1), CalledBy.TRIAL
+    if not names:
+        return naming(texts, tag, "", CalledBy.CAPTIONS if calls_things(texts, tag) else CalledBy.NOBODY)
+    candidates = [naming(texts, tag, name, by) for name in names]
     if len(candidates) == 1:
         return candidates[0]
     gains = instrument.name_gains(pictures, candidates, effort.trial_pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import itertools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -23,9 +25,27 @@ _OF_PICTURES = (
     "scene", "shot", "portrait", "background", "style", "close", "closeup",
 )  # fmt: skip
 """Words of pictures themselves: no name of what they show."""
+_COLORS = (
+    "beige", "black", "blue", "bright", "brown", "cyan", "dark", "golden", "gray", "green", "grey", "light", "magenta", "orange",
+    "pale", "pink", "purple", "red", "teal", "turquoise", "violet", "white", "yellow",
+)  # fmt: skip
+"""What things look like: no name either."""
 _SPACES = re.compile(r"\s+")
 _LOOSE_COMMAS = re.compile(r"\s*(?:,\s*)+(?=,|$)|^\s*(?:,\s*)+")
 _BEFORE_COMMA = re.compile(r"\s+(?=,)")
+
+
+class CalledBy(enum.StrEnum):
+    """How it is known what the pictures show."""
+
+    NAME = "NAME"
+    """The job or the captions call it by one."""
+    TRIAL = "TRIAL"
+    """Nobody does; it is the one of several names that helps the base most."""
+    CAPTIONS = "CAPTIONS"
+    """Captions call each picture by a name, which is not the same for most."""
+    NOBODY = "NOBODY"
+    """Captions tell this and that, but not what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +58,14 @@ class Naming:
     """Each caption with the name, without the activation tag."""
     unnamed: tuple[str, ...]
     """Each caption with neither; where nothing calls the concept, the caption of another picture."""
-    is_guess: bool
-    """Whether nobody calls the concept so, and the name is only tried."""
+    by: CalledBy
 
 
-def naming(texts: Sequence[str], activation_tag: str, name: str, *, is_guess: bool = False) -> Naming:
+def naming(texts: Sequence[str], activation_tag: str, name: str, by: CalledBy = CalledBy.NAME) -> Naming:
     """Of captions as they are trained, the activation tag in front or in the sentence."""
     named = [_named(text, activation_tag, name) for text in texts]
     unnamed = [_unnamed(text, activation_tag, name) for text in texts] if name else [*named[1:], *named[:1]]
-    return Naming(name=name, named=tuple(named), unnamed=tuple(unnamed), is_guess=is_guess)
+    return Naming(name=name, named=tuple(named), unnamed=tuple(unnamed), by=by)
 
 
 def has_tag_inside(texts: Sequence[str], activation_tag: str) -> bool:
@@ -65,26 +84,34 @@ def heads(texts: Sequence[str], activation_tag: str) -> list[str]:
         return []
     bodies = [_unnamed(text, activation_tag, "") for text in texts]
     least = SHARED * len(bodies)
-    about = Counter(word for body in bodies if (word := _head(body)))
+    about = Counter(words[-1] for body in bodies if (words := _about(body.partition(",")[0])))
     found = [word for word, count in about.most_common() if count >= least]
     if found:
         return found
-    common = Counter(word for body in bodies for word in words_of(body) - {*_OF_PICTURES})
+    common = Counter(word for body in bodies for word in _things(body))
     return [word for word, count in sorted(common.items(), key=lambda one: (-one[1], one[0])) if count >= least][:4]
 
 
-def _head(body: str) -> str:
-    """Of "a photo of a small dog in a park" it is "dog"."""
-    words = [word.lower() for word in re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", body.partition(",")[0])]
-    while words and (words[0] in _OF_PICTURES or not words_of(words[0]) or words[0] in _PREPOSITIONS):
-        words.pop(0)
-    about = []
-    for word in words:
-        if word in _PREPOSITIONS:
-            break
-        about.append(word)
-    telling = [word for word in about if words_of(word) and word not in _OF_PICTURES]
-    return telling[-1] if telling else ""
+def calls_things(texts: Sequence[str], activation_tag: str) -> bool:
+    """Whether most captions have a word for what they show, be it another in each: "red on a sky background" has none."""
+    found = [bool(_things(_unnamed(text, activation_tag, ""))) for text in texts]
+    return sum(found) >= SHARED * len(found)
+
+
+def _things(body: str) -> set[str]:
+    return {word for part in body.split(",") for word in _about(part)}
+
+
+def _about(part: str) -> list[str]:
+    """Of "a photo of a small dog in a park" it is "small", "dog"."""
+    words = [word.lower() for word in re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", part)]
+    of_a_picture = False
+    while words and (not words_of(words[0]) or words[0] in (*_OF_PICTURES, *_PREPOSITIONS)):
+        if words[0] in _PREPOSITIONS and not of_a_picture:
+            return []  # where it is, not what
+        of_a_picture |= words.pop(0) in _OF_PICTURES
+    telling = itertools.takewhile(lambda word: word not in _PREPOSITIONS, words)
+    return [word for word in telling if words_of(word) and word not in (*_OF_PICTURES, *_COLORS)]
 
 
 def _named(text: str, activation_tag: str, name: str) -> str:

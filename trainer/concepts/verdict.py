@@ -11,6 +11,7 @@ import enum
 from dataclasses import dataclass
 
 from trainer.concepts.evidence import Figures
+from trainer.concepts.naming import CalledBy
 
 
 class Verdict(enum.StrEnum):
@@ -33,7 +34,7 @@ class Rule:
     speaks: float = 0.2
     """`name_gain` from which the base knows the thing by a name that the job or its captions call it by."""
     guess_speaks: float = 0.6
-    """The same of a name that was only tried: the best of several says something of nearly everything."""
+    """The same on trial: the best of several says something of nearly everything."""
     close: float = 1.3
     """`distance` up to which the base would have drawn it itself."""
 
@@ -41,9 +42,12 @@ class Rule:
 RULE = Rule()
 
 
-def verdict_of(found: Figures, *, is_guess: bool, rule: Rule = RULE) -> Verdict:
-    """`is_guess` says whether nobody called the concept by the name that was measured."""
-    needed = rule.guess_speaks if is_guess else rule.speaks
+def verdict_of(found: Figures, by: CalledBy, rule: Rule = RULE) -> Verdict:
+    """What captions that name no thing tell of the pictures says nothing of the thing: only the pictures themselves then do."""
+    is_close = found.distance.value <= rule.close
+    if by is CalledBy.NOBODY:
+        return Verdict.KNOWN if is_close else Verdict.NEW
+    needed = rule.guess_speaks if by is CalledBy.TRIAL else rule.speaks
     if found.own_gain.value < rule.means_something or found.name_gain.value < needed:
         return Verdict.NEW
-    return Verdict.KNOWN if found.distance.value <= rule.close else Verdict.MODIFIED
+    return Verdict.KNOWN if is_close else Verdict.MODIFIED

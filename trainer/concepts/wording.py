@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from trainer.concepts.evidence import Estimate, Figures
+from trainer.concepts.naming import CalledBy, Naming
 from trainer.concepts.verdict import RULE, Verdict
 
 
-def sentence_of(verdict: Verdict, figures: Figures, name: str) -> str:
+def sentence_of(verdict: Verdict, figures: Figures, said: Naming) -> str:
     """The verdict with its reason, for a log, a report and the end of a run."""
-    says = f"{_called(name)} {_as_much(figures.name_gain)}"
+    says = _what_the_name_says(verdict, figures, said)
     errs = f"it predicts the pictures with {_interval(figures.distance)} times the error that it has on pictures of its own"
     if verdict is Verdict.KNOWN:
         return f"KNOWN: the base already knows this, you need no adapter: {says}, and {errs}."
     if verdict is Verdict.MODIFIED:
         return f"MODIFIED: the base knows this, but renders it otherwise: {says}, and {errs}."
-    if figures.own_gain.value < RULE.means_something:
-        says = f"{_called(name, 'means', 'mean')} nothing to it"
     return f"NEW: the base does not know this: {says}, and {errs}."
+
+
+def _what_the_name_says(verdict: Verdict, figures: Figures, said: Naming) -> str:
+    if said.by is CalledBy.NOBODY:
+        return "no caption has a word for what is shown (class words would tell more)"
+    if verdict is Verdict.NEW and figures.own_gain.value < RULE.means_something:
+        return f"{_called(said.name, 'means', 'mean')} nothing to it"
+    return f"{_called(said.name)} {_as_much(figures.name_gain)}"
 
 
 def _called(name: str, verb: str = "tells it", verb_of_many: str = "tell it") -> str:

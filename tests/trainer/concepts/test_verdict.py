@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.concepts.evidence import Evidence, Side, figures
-from trainer.concepts.naming import naming
+from trainer.concepts.naming import CalledBy, naming
 from trainer.concepts.settings import settings_of
 from trainer.concepts.verdict import Verdict, verdict_of
 from trainer.concepts.wording import sentence_of
@@ -30,6 +30,7 @@ def evidence(dataset: Side, own: Side, name: str = "star") -> Evidence:
 
 
 OWN = side(0.02, 0.04, 0.05)
+STAR = naming(["a red star"], "", "star")
 
 
 @pytest.mark.parametrize(
@@ -44,21 +45,31 @@ OWN = side(0.02, 0.04, 0.05)
 )
 def test_verdicts(dataset: Side, verdict: Verdict) -> None:
     found = figures(evidence(dataset, OWN))
-    assert verdict_of(found, is_guess=False) is verdict
-    assert sentence_of(verdict, found, "star").startswith(f"{verdict}: ")
+    assert verdict_of(found, CalledBy.NAME) is verdict
+    assert sentence_of(verdict, found, STAR).startswith(f"{verdict}: ")
 
 
 def test_a_word_that_means_nothing_to_the_base_makes_it_new() -> None:
     own = side(0.0200, 0.0202, 0.03)
     found = figures(evidence(side(0.08, 0.12, 0.14), own))
-    assert verdict_of(found, is_guess=False) is Verdict.NEW
-    assert "the word 'star' means nothing to it" in sentence_of(Verdict.NEW, found, "star")
+    assert verdict_of(found, CalledBy.NAME) is Verdict.NEW
+    assert "the word 'star' means nothing to it" in sentence_of(Verdict.NEW, found, STAR)
 
 
 def test_a_name_that_was_only_tried_must_say_more() -> None:
     found = figures(evidence(side(0.08, 0.10, 0.12), OWN))
-    assert verdict_of(found, is_guess=False) is Verdict.MODIFIED
-    assert verdict_of(found, is_guess=True) is Verdict.NEW
+    assert verdict_of(found, CalledBy.NAME) is Verdict.MODIFIED
+    assert verdict_of(found, CalledBy.TRIAL) is Verdict.NEW
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0.02, Verdict.KNOWN), (0.08, Verdict.NEW)])
+def test_captions_that_name_nothing_cannot_show_that_the_thing_is_known(error: float, verdict: Verdict) -> None:
+    """Colours and backgrounds tell much of any picture."""
+    said = naming(["red on sand", "blue on sky"], "", "", CalledBy.NOBODY)
+    found = figures(evidence(side(error, 2 * error, 3 * error), OWN, ""))
+    assert verdict_of(found, said.by) is verdict
+    assert verdict_of(found, CalledBy.CAPTIONS) is not Verdict.NEW
+    assert "no caption has a word for what is shown" in sentence_of(verdict, found, said)
 
 
 def test_figures_have_intervals_and_repeat() -> None:
