@@ -54,7 +54,7 @@ def _document(row: OurRow, task: Task) -> Mapping[str, object]:
         },
         "concept": first,
         "concepts": further,
-        "previews": {"prompts": [{"prompt": task.concepts[0].called}]},
+        "previews": {"prompts": [{"prompt": task.concepts[0].called}], "strength_prompts": 0},
         "outputs": {"name": NAME, "converted_rank": 0},
     }
 
