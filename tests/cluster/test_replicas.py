@@ -179,10 +179,11 @@ class Crowd:
     def of(self, state: v1.TrainingJobState.ValueType) -> list[str]:
         """Those that the service knows to be in a state, oldest first."""
         mine = {name for _, name in self.jobs}
-        listed = [job.name for client in self._clients for job in client.list_jobs(states=[state])]
-        found = [name for name in listed if name in mine]
-        assert len(found) == len(set(found)), "none is doubled"
-        return sorted(found, reverse=True)
+        listed = [job for client in self._clients for job in client.list_jobs(states=[state]) if job.name in mine]
+        assert len(listed) == len({job.name for job in listed}), "none is doubled"
+        newest_first = sorted(listed, key=lambda job: job.name)
+        # They are made side by side, so that an id may be older than one that was recorded before it.
+        return [job.name for job in sorted(reversed(newest_first), key=lambda job: job.create_time.ToNanoseconds())]
 
     def cancel(self, name: str) -> None:
         next(client for client, known in self.jobs if known == name).cancel_job(name)
