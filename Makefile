@@ -11,7 +11,7 @@ ON_CLUSTER := LORAMILL_CLUSTER=$(CURDIR)/build/cluster/cluster.json nsenter --ne
 	$(BIN)/python -m pytest --timeout=600 --durations=10 --reruns $(RERUNS) tests/cluster
 BASE_ARGUMENT := $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE))
 
-.PHONY: demo test check images cluster cluster-down test-cluster test-undisturbed simulate-nodes install lock protos generate shapes clean
+.PHONY: demo test check images cluster cluster-down test-cluster test-operations simulate-nodes install lock protos generate shapes clean
 
 # Trains an adapter on the built-in base model, over gRPC, and shows what it learnt.
 demo: install
@@ -27,12 +27,13 @@ cluster: install
 	$(BIN)/python -m deploy.cluster up
 
 # Passes the tests that need a real cluster and a real store, from inside the cluster's network.
-test-cluster: test-undisturbed
+test-cluster: cluster
+	$(ON_CLUSTER) -m "not disturbing and not operations"
 	$(ON_CLUSTER) -m disturbing -n0
 
-# Those of them that take nothing of the cluster away.
-test-undisturbed: cluster
-	$(ON_CLUSTER) -m "not disturbing"
+# Every right of the chart taken away, dashboards on a real Prometheus, nodes that come and go: half an hour, and more the first time.
+test-operations: cluster
+	$(ON_CLUSTER) -m operations -n0
 
 # 200 jobs on simulated GPU nodes that a real autoscaler buys and returns, beside whatever runs; needs root (docs/nodes.md).
 simulate-nodes: install

@@ -18,8 +18,8 @@ from tests.cluster.installed import JOBS_NAMESPACE, SERVICE_NAMESPACE, Installed
 from tests.cluster.prometheus import Prometheus, check_metrics, prometheus
 from tests.cluster.training import finished, job_id, job_spec, trains, wait_for
 
-pytestmark = pytest.mark.disturbing
-"""While a job is held back, so that a reading sees it wait, no other may begin."""
+pytestmark = pytest.mark.operations
+"""While a job is held back, so that a reading sees it wait, no other may begin. Prometheus is built for the first time."""
 
 METRICS_PORT = 9464
 TENANT = "tenant-a"

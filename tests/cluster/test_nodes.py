@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.disturbing
+pytestmark = pytest.mark.operations
 """A second control plane and an autoscaler, built when it is first asked for, leave no time to others."""
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -181,9 +181,9 @@ class Crowd:
         mine = {name for _, name in self.jobs}
         listed = [job for client in self._clients for job in client.list_jobs(states=[state]) if job.name in mine]
         assert len(listed) == len({job.name for job in listed}), "none is doubled"
-        newest_first = sorted(listed, key=lambda job: job.name)
-        # They are made side by side, so that an id may be older than one that was recorded before it.
-        return [job.name for job in sorted(reversed(newest_first), key=lambda job: job.create_time.ToNanoseconds())]
+        # They are made side by side: an id may be older than one that was recorded before it. Greater ids are older.
+        by_id = sorted(listed, key=lambda job: job.name, reverse=True)
+        return [job.name for job in sorted(by_id, key=lambda job: job.create_time.ToNanoseconds())]
 
     def cancel(self, name: str) -> None:
         next(client for client, known in self.jobs if known == name).cancel_job(name)
