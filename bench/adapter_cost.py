@@ -21,7 +21,7 @@ from bench.memory import NewTensors
 from deploy.examples.demo.demo import BASE
 from tests.trainer.small_training import Watched, new_training
 from trainer.families.registry import load_base
-from trainer.loop import Training, train
+from trainer.loop import Training, captions_of, train
 
 ROUNDS, UNMEASURED = 40, 4
 BYTES_PER_NUMBER = 3 * 4
@@ -76,7 +76,8 @@ def _training(row: Row, work: Path) -> Training:
     spec = MessageToDict(row.trial(1e-3, TUNING_SEED).spec(), preserving_proto_field_name=True)
     base = load_base("sd15", BASE, torch.device("cpu"), torch.float32)
     training, _ = new_training(base, work, {place: spec[place] for place in PLACES})
-    training.words.prepare({example.caption for example in [*training.examples, *training.prior]}, lambda *_: None)
+    captions = {caption for example in training.examples for caption in captions_of(training.config, example)}
+    training.words.prepare(captions, {example.caption for example in training.prior}, lambda *_: None)
     return training
 
 
@@ -87,9 +88,9 @@ def _step(training: Training, number: int) -> float:
 
 def _peak(training: Training, number: int) -> int:
     """Bytes."""
-    with NewTensors() as new:
+    new = NewTensors()
+    with new:
         _step(training, number)
-    weights = sum(
-        tensor.nbytes for network in training.base.loaded_networks.values() for tensor in network.parameters()
-    )
+    networks = training.base.loaded_networks.values()
+    weights = sum(tensor.nbytes for network in networks for tensor in network.parameters())
     return new.peak + weights + training.arena.count * BYTES_PER_NUMBER

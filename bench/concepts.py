@@ -119,8 +119,8 @@ def line_of(case: Case, verdict: Verdict, found: Figures) -> str:
 
 def table(judged: Sequence[Judged]) -> list[str]:
     """Answers and verdicts, and the share that is right."""
-    counts = Counter((case.answer, verdict.value) for case, verdict, _ in judged)
-    kinds = [verdict.value for verdict in Verdict]
+    counts = Counter((Verdict(case.answer), verdict) for case, verdict, _ in judged)
+    kinds = list(Verdict)
     rows = [f"| {answer} | " + " | ".join(str(counts[answer, kind]) for kind in kinds) + " |" for answer in kinds]
     right = sum(verdict == case.answer for case, verdict, _ in judged)
     return [

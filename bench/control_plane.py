@@ -11,7 +11,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,9 @@ class Bench:
             self.store.delete(entry.key)
 
 
-def row(what: str, naive: str, ours: str, ratio: str = "") -> None:
+def row(what: str, told: Iterable[str], ratio: str = "") -> None:
+    """`told` is of the naive form, and of ours."""
+    naive, ours = told
     print(f"| {what} | {naive} | {ours} | {ratio} |", flush=True)
 
 
@@ -105,7 +107,7 @@ def requests(bench: Bench) -> None:
             for number in range(_REQUESTS):
                 act(store, f"bench/{place}/{number}")
             spent.append((time.process_time() - began) / _REQUESTS * 1e3)
-        row(f"{what}: CPU of whoever asks", *(f"{each:.2f} ms" for each in spent), _times([spent[0] / spent[1]]))
+        row(f"{what}: CPU of whoever asks", (f"{each:.2f} ms" for each in spent), _times([spent[0] / spent[1]]))
     for entry in list(bench.store.list("bench/")):
         bench.store.delete(entry.key)
 
@@ -131,9 +133,9 @@ def creates(bench: Bench) -> None:
     rate = {form: statistics.median(rates[form]) for form in FORMS}
     ratios = [ours / naive for ours, naive in zip(rates["ours"], rates["naive"], strict=True)]
     callers = bench.options.callers
-    row(f"durable creates a second, {callers} callers", *(f"{rate[form]:.0f}" for form in FORMS), _times(ratios))
+    row(f"durable creates a second, {callers} callers", (f"{rate[form]:.0f}" for form in FORMS), _times(ratios))
     spent = [statistics.median(cpu[form]) for form in FORMS]
-    row("CPU of the service for one", *(f"{each:.1f} ms" for each in spent), _times([spent[0] / spent[1]]))
+    row("CPU of the service for one", (f"{each:.1f} ms" for each in spent), _times([spent[0] / spent[1]]))
     told = {}
     for form in FORMS:
         bench.without_living_jobs()
@@ -147,8 +149,8 @@ def creates(bench: Bench) -> None:
                 f"{found.rate:.0f}/s: p50 {found.at(0.5) * 1e3:.0f} ms, p99 {found.at(0.99) * 1e3:.0f} ms",
                 f"{cores:.2f} cores, {used.memory / 1e6:.0f} MB",
             )
-    row("creates at half of its own rate", told["naive"][0], told["ours"][0])
-    row("the service meanwhile", told["naive"][1], told["ours"][1])
+    for place, what in enumerate(("creates at half of its own rate", "the service meanwhile")):
+        row(what, (told[form][place] for form in FORMS))
 
 
 def creates_in_a_folder(bench: Bench) -> None:
@@ -157,7 +159,7 @@ def creates_in_a_folder(bench: Bench) -> None:
     with _ours(folder, "file") as (port, _):
         spec = made_ready(f"127.0.0.1:{port}", bench.folder / "hearts-local")
         found = asyncio.run(load.as_many_as_possible(port, spec, bench.options.callers, bench.options.seconds))
-    row("durable creates a second, file store", "–", f"{found.rate:.0f} (p99 {found.at(0.99) * 1e3:.0f} ms)")
+    row("durable creates a second, file store", ("–", f"{found.rate:.0f} (p99 {found.at(0.99) * 1e3:.0f} ms)"))
 
 
 # -- watches -----------------------------------------------------------------------------------------------------------
@@ -187,10 +189,10 @@ def watches(bench: Bench) -> None:
                 f"{memory / 1e6:.0f} MB, {(memory - before.memory) / 1e6:.0f} more than before",
                 f"{cores:.2f} cores",
             )
-    row(f"{options.jobs} jobs that train, watched by nobody", "–", unwatched)
+    row(f"{options.jobs} jobs that train, watched by nobody", ("–", unwatched))
     what = f"{options.streams} watches of {options.jobs} jobs, an event of each every {options.every:g} s: delay"
     for place, name in enumerate((what, "events that came meanwhile", "memory of the service", "CPU of the service")):
-        row(name, told["naive"][place], told["ours"][place])
+        row(name, (told[form][place] for form in FORMS))
     for job in jobs:
         bench.store.delete(_TENANT.active(job))
 
@@ -227,12 +229,16 @@ def relists(options: Options) -> None:
             for form, way in (("naive", relist.naive), ("ours", relist.ours)):
                 found[form].append(way(port))
                 assert found[form][-1].jobs == options.listed, found[form]
-    for what, taken in (("", lambda one: one.seconds), (": CPU of whoever lists", lambda one: one.cpu_s)):
+    taken_of: Mapping[str, Callable[[relist.Relisted], float]] = {
+        "": lambda one: one.seconds,
+        ": CPU of whoever lists": lambda one: one.cpu_s,
+    }
+    for what, taken in taken_of.items():
         spent = [[taken(one) for one in found[form]] for form in FORMS]
         ratios = [naive / ours for naive, ours in zip(*spent, strict=True)]
         row(
             f"relist of {options.listed} Jobs{what}",
-            *(f"{statistics.median(each):.2f} s" for each in spent),
+            (f"{statistics.median(each):.2f} s" for each in spent),
             _times(ratios),
         )
 

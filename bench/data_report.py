@@ -96,7 +96,7 @@ def sketch(picture: Image.Image) -> Sketch:
 def watermarked(picture: Image.Image) -> Image.Image:
     out = picture.copy()
     pen = ImageDraw.Draw(out)
-    pen.text((out.width * 0.7, out.height * 0.9), "© loramill", fill="white", font_size=out.width // 22)  # type: ignore[call-arg]
+    pen.text((out.width * 0.7, out.height * 0.9), "© loramill", fill="white", font_size=out.width // 22)
     return out
 
 

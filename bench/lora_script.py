@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class LoraScript:
             unet, optimizer, loader, schedule
         )
         self._bar = tqdm(range(steps), disable=True)
-        self._batches = iter(())
+        self._batches: Iterator[dict[str, Tensor]] = iter(())
 
     def batch(self) -> dict[str, Tensor]:
         """The next one; an epoch ends where there is none."""

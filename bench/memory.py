@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-class NewTensors(TorchDispatchMode):
+class NewTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """`with NewTensors() as new: …` counts the tensors that are made inside; `new.peak` is the most bytes at a time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
         self._now = 0
         self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()

@@ -257,9 +257,13 @@ def main() -> None:
 def example_list(folder: Path, files: list[DataFile], side: int, decoder: Decoder, work: Path) -> list[Example]:
     by_digest = {file.sha256: folder / file.path for file in files}
     rules = PictureRules(resolution=side, bucket_step=64)
+
+    def fetch(sha256: str, path: Path) -> None:
+        path.write_bytes(by_digest[sha256].read_bytes())
+
     reading = read_dataset(
         files,
-        lambda sha256, path: path.write_bytes(by_digest[sha256].read_bytes()) and None,
+        fetch,
         work / "data",
         [],
         rules,

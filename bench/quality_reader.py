@@ -73,7 +73,7 @@ def load_reader(vae: Any, file: Path) -> Reader:
         torch.manual_seed(1)
         pictures, wanted = examples(vae, FITTED, seed=1)
         scaler = StandardScaler()
-        seen = scaler.fit_transform(torch.cat([features(judge, part) for part in pictures.split(64)]).numpy())
+        seen = scaler.fit_transform(torch.cat([features(judge, part) for part in torch.split(pictures, 64)]).numpy())
         fitted = LogisticRegression(C=0.1, max_iter=2000).fit(seen, wanted)
         weight = fitted.coef_[0] / scaler.scale_
         bias = fitted.intercept_[0] - float(weight @ scaler.mean_)

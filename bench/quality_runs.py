@@ -21,7 +21,7 @@ from bench.quality_tasks import Task, tasks
 from bench.second_base import HELD_OUT, SHIPPED, second_base
 from bench.shapes import THREADS
 from tests.trainer.assignments import Place
-from trainer.families.registry import load_base
+from trainer.families.sd15 import Sd15Base
 
 
 class Runner:
@@ -34,7 +34,7 @@ class Runner:
         self._place = Place(folder / "store")
         if not (self._place.folder / "bases/shapes/manifest.json").exists():
             self._place.put_base("shapes", base)
-        self.vae = load_base("sd15", base, torch.device("cpu"), torch.float32).vae
+        self.vae = Sd15Base(base, torch.device("cpu"), torch.float32).vae
         self.reader = load_reader(self.vae, folder / "reader.safetensors")
         if not (folder / READER).exists():
             keep(folder / READER, accuracy(self.reader, self.vae))

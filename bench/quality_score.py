@@ -120,7 +120,7 @@ def _put_into(base: Base, adapter: Path | None) -> Iterator[None]:
             weight = base.network(layer.network).get_submodule(layer.path).weight
             assert isinstance(weight, torch.nn.Parameter)
             kept.append((weight, weight.detach().clone()))
-            weight += layer.delta().view_as(weight)
+            weight.add_(layer.delta().view_as(weight))
     try:
         yield
     finally:

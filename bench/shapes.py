@@ -15,7 +15,8 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict
 
 from deploy.examples.demo.dataset import write_dataset
-from deploy.examples.demo.demo import BASE, JOB_FILE, ROOT
+from deploy.examples.demo.demo import BASE, JOB_FILE
+from deploy.examples.demo.local_service import ROOT
 from loramill import v1
 from loramill.spec import read_spec
 from service.presets import resolve

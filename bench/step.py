@@ -25,12 +25,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # nothing here is installed
 
 from bench.statistics import estimate
 from bench.step_starts import Materials, Timed
+
+if TYPE_CHECKING:
+    from bench.step_rates import Spent
 
 T = TypeVar("T")
 
@@ -86,35 +89,42 @@ def measured_gradients(materials: Materials) -> None:
             raise SystemExit(f"The two sides' gradients differ by {difference:.1e} of the largest, over 1e-5.")
 
 
-def measured_steps(materials: Materials, rounds: int) -> None:
+def step_seconds(materials: Materials, size: int, rounds: int) -> tuple[list[Spent], list[Spent]]:
+    """Of blocks of steps at a batch size, ours and theirs."""
     from bench.step_rates import our_seconds, our_training, their_seconds, their_training
 
+    with our_training(materials, f"steps-{size}", size) as training:
+        script = their_training(materials, size)
+        return _in_turn(
+            rounds,
+            lambda number: our_seconds(training, number * BLOCK, BLOCK),
+            lambda _: their_seconds(script, BLOCK),
+        )
+
+
+def measured_steps(materials: Materials, rounds: int) -> None:
     print("| step | ours, ms | diffusers' script, ms | theirs / ours |\n|---|---|---|---|")
     for size in BATCH_SIZES:
-        with our_training(materials, f"steps-{size}", size) as training:
-            script = their_training(materials, size)
-            pairs = _in_turn(
-                rounds,
-                lambda number, training=training: our_seconds(training, number * BLOCK, BLOCK),
-                lambda _, script=script: their_seconds(script, BLOCK),
-            )
+        pairs = step_seconds(materials, size, rounds)
         for place, clock in enumerate(("wall", "processor")):
             of_clock = [[one[place] for one in side] for side in pairs]
             print(_row(f"batch {size}, {clock}", 1000, *of_clock), flush=True)
+
+
+def start_seconds(materials: Materials, what: str, caches: str, rounds: int) -> tuple[list[float], list[float]]:
+    """From the beginnings of processes to the ends of their first steps, ours and theirs; `caches` has a place for the round."""
+    return _in_turn(
+        rounds,
+        lambda number: materials.our_process(f"{what}-{number}", 2, caches=caches.format(number)).first_step,
+        lambda number: materials.their_process(f"{what}-{number}", 2).first_step,
+    )
 
 
 def measured_starts(materials: Materials, rounds: int) -> None:
     print("| from process to first step | ours, s | diffusers' script, s | theirs / ours |\n|---|---|---|---|")
     materials.our_process("fills-the-cache", 2)
     for what, caches in (("warm", "caches"), ("cold", "cold-{}")):
-        pairs = _in_turn(
-            rounds,
-            lambda number, what=what, caches=caches: (
-                materials.our_process(f"{what}-{number}", 2, caches=caches.format(number)).first_step
-            ),
-            lambda number, what=what: materials.their_process(f"{what}-{number}", 2).first_step,
-        )
-        print(_row(what, 1, *pairs), flush=True)
+        print(_row(what, 1, *start_seconds(materials, what, caches, rounds)), flush=True)
 
 
 def measured_adapters(materials: Materials) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from google.protobuf.json_format import Parse
 from bench.step_rates import our_training
 from bench.step_starts import Materials
 from loramill import v1
+from trainer.data.order import Visit
 from trainer.loop import Training, caption_variant, example_losses, training_batch
 
 ROUNDS, SIZES, JOBS = 30, (1, 2, 4, 8), (4, 16)
@@ -81,14 +82,14 @@ def step_parts(training: Training) -> Mapping[str, float]:
     return {name: statistics.median(values) for name, values in spent.items()}
 
 
-def _parts_of(training: Training, visits: object) -> Iterator[tuple[str, float]]:
+def _parts_of(training: Training, visits: Sequence[Visit]) -> Iterator[tuple[str, float]]:
     marks = [time.perf_counter()]
     training.arena.zero_gradients()
-    batch = training_batch(training, visits)  # type: ignore[arg-type]
+    batch = training_batch(training, visits)
     marks.append(time.perf_counter())
     losses = example_losses(training, batch)
     marks.append(time.perf_counter())
-    losses.mean().backward()
+    torch.autograd.backward(losses.mean())
     marks.append(time.perf_counter())
     training.arena.clip_gradients(1.0)
     training.optimizer.step(1.0)
@@ -120,7 +121,7 @@ def _network(training: Training, count: int) -> Callable[[], None]:
     told = base.framed(training.words.of([caption] * count), [])
 
     def once() -> None:
-        base.predict(latents, times, told).square().mean().backward()
+        torch.autograd.backward(base.predict(latents, times, told).square().mean())
 
     return once
 

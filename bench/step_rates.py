@@ -122,7 +122,7 @@ def gradient_error(training: Training, script: LoraScript, *, encoded_by_each: b
     visits = training.order.batches_at(0)[0]
     batch = training_batch(training, visits)
     training.arena.zero_gradients()
-    example_losses(training, batch).mean().backward()
+    torch.autograd.backward(example_losses(training, batch).mean())
 
     files = [Path(name) for name in batch.names]
     dataset = script._loader.dataset
@@ -146,7 +146,7 @@ def gradient_error(training: Training, script: LoraScript, *, encoded_by_each: b
     for parameter in theirs.values():
         parameter.grad = None
     draws = Draws(latents if encoded_by_each else batch.latents, batch.eps, batch.timesteps)
-    script.loss(draws, torch.stack([one["input_ids"] for one in read])).backward()
+    torch.autograd.backward(script.loss(draws, torch.stack([one["input_ids"] for one in read])))
     largest = max(float(parameter.grad.abs().max()) for parameter in theirs.values())
     difference = max(float((parameter.grad - theirs[name].grad).abs().max()) for name, parameter in ours.items())
     return difference / largest
@@ -156,7 +156,7 @@ def gradient_error(training: Training, script: LoraScript, *, encoded_by_each: b
 def _with_values(training: Training) -> dict[str, Tensor]:
     """Our trained tensors by PEFT's names, none of them 0: then none of their gradients is."""
     names = {"lora_down": "lora_A", "lora_up": "lora_B"}
-    found = {}
+    found: dict[str, Tensor] = {}
     torch.manual_seed(1)
     for module in training.adapter.modules:
         for name, tensor in module.tensors.items():

@@ -17,7 +17,8 @@ from pathlib import Path
 from google.protobuf.json_format import Parse
 
 from deploy.examples.demo.dataset import write_dataset
-from deploy.examples.demo.demo import BASE, ROOT
+from deploy.examples.demo.demo import BASE
+from deploy.examples.demo.local_service import ROOT
 from loramill import v1
 from tests.trainer.assignments import Place
 

@@ -179,7 +179,7 @@ def _placed(pod: Object) -> str | None:
 
 
 def _label(node: Object, key: str) -> str:
-    return (metadata_of(node).get("labels") or {}).get(key, "")
+    return str((metadata_of(node).get("labels") or {}).get(key, ""))
 
 
 def _now() -> str:

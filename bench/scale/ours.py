@@ -14,7 +14,7 @@ import uvloop
 
 from loramill import v1
 from service.composition import serving
-from service.executors import Execution, ExecutionState
+from service.executors import Execution, ExecutionState, KnownLaunch
 from service.platforms.local import local_platform
 from service.platforms.opening import opened
 from service.settings import Settings
@@ -34,6 +34,10 @@ class Idle:
         """Stops nothing."""
 
     forget = stop
+
+    def known(self) -> tuple[KnownLaunch, ...]:
+        """Nothing that the record could lack."""
+        return ()
 
     def read_log(self, tenant: str, job: str, number: int, offset: int) -> bytes | None:
         del tenant, job, number, offset

@@ -60,7 +60,7 @@ def job(number: int) -> dict[str, Any]:
         },
     }
     rules = [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [code]}} for code in range(64, 72)]
-    fields = {f"f:field{place}": {f"f:part{part}": {} for part in range(6)} for place in range(12)}
+    fields: dict[str, Any] = {f"f:field{place}": {f"f:part{part}": {} for part in range(6)} for place in range(12)}
     managed = {"manager": "loramill", "operation": "Update", "apiVersion": "batch/v1", "time": _TIME}
     return {
         "apiVersion": "batch/v1",

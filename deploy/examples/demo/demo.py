@@ -71,9 +71,9 @@ def train_adapter(service: LocalService, clock: Clock) -> Path:
         job = service.train(JOB_FILE, dataset)
     with clock.part("Download"):
         adapter = service.loramill("adapter", "list", "--job", job, "-o", "name").splitlines()[-1]
-        folder = OUT / "adapter"
-        console.print(service.loramill("adapter", "download", adapter, "--format", "all", "-o", short(folder)))
-    return folder
+        downloaded = OUT / "adapter"
+        console.print(service.loramill("adapter", "download", adapter, "--format", "all", "-o", short(downloaded)))
+    return downloaded
 
 
 @contextlib.contextmanager
