@@ -21,6 +21,7 @@ from trainer.config import PreviewConfig, TrainConfig
 from trainer.divergence import DivergenceGuard
 from trainer.errors import Cancelled, Preempted
 from trainer.gallery import Gallery, chosen_saves
+from trainer.generations import generation_of_step
 from trainer.loop import Training, shown_values
 from trainer.measurements import Measurement
 from trainer.metrics import TrainerMetrics, Work
@@ -79,8 +80,12 @@ class RunEvents:
         self.start, self.measured_at = start, start.trained_seconds
         self.story.warnings.extend(start.warnings)
         self.reporter.length(start.step, self.training.steps, start.trained_seconds)
+        self.story.generation = start.generation
         self.gallery.take_back(start.step)
-        self.gallery.read_back(start.step)
+        # In a line that has begun anew, what is stored of a step is drawn again before the next one is kept. Only what was drawn
+        # of this very step may still be of the line that was given up.
+        is_anew = start.generation.generation > 0 and start.step > start.generation.from_step
+        self.gallery.read_back(start.step - 1 if is_anew else start.step)
         if self.gallery.plain:
             self.reporter.previewed(max(self.gallery.plain))
         known = read_metrics(self.record.runs, self.reporter.unstored) if start.step else []
@@ -173,7 +178,7 @@ class RunEvents:
         """Draws and saves what a run that ended right behind its checkpoint has left undone there."""
         step = self.start.step
         if 0 < step < self.steps:
-            saved = bool(self.config.save_every) and self.record.has_adapter(numbered(step))
+            saved = bool(self.config.save_every) and self.record.has_adapter(numbered(step, self._generation(step)))
             self._draw_and_save(step, self.start.trained_seconds, saved=saved)
 
     def _draw_and_save(self, step: int, trained_seconds: float, *, saved: bool = False) -> None:
@@ -187,7 +192,11 @@ class RunEvents:
                 with self._drawing(step, trained_seconds):
                     self.draw_strengths(step)
             with self.spending("save"), self._showing(shown_values(self.training)):
-                self._save(numbered(step), step, is_partial=False, after=self.gallery.plain.get(step, ()), report=None)
+                suffix, after = numbered(step, self._generation(step)), self.gallery.plain.get(step, ())
+                self._save(suffix, step, is_partial=False, after=after, report=None)
+
+    def _generation(self, step: int) -> int:
+        return generation_of_step(step, self.start.generation)
 
     @contextmanager
     def _drawing(self, step: int, trained_seconds: float) -> Iterator[None]:
@@ -314,6 +323,7 @@ class RunEvents:
             Output(
                 suffix=suffix,
                 step=step,
+                generation=self._generation(step),
                 partial=is_partial,
                 before=before,
                 after=after,

@@ -28,6 +28,15 @@ def current(line: ObjectStore) -> v1.Generation:
     return FIRST if found is None else found
 
 
+def generation_of_step(step: int, newest: v1.Generation) -> int:
+    """Number of the generation that has trained the job's step, from 1, when `newest` is the highest that was opened: what lies
+    behind its beginning is of the one before."""
+    if step > newest.from_step or newest.generation == FIRST.generation:
+        return newest.generation
+    # A job is taken back once at most, so that the one before is the first.
+    return FIRST.generation
+
+
 def open_next(line: ObjectStore, before: v1.Generation, *, from_step: int, message: str) -> v1.Generation:
     """The generation after `before`, beginning at a checkpoint of it, at half its rates; the record of another run if that was
     first."""

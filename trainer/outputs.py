@@ -40,9 +40,10 @@ EventFile = Callable[[Path], None]
 """Writes the event file for TensorBoard."""
 
 
-def numbered(step: int) -> str:
-    """How an adapter is called that was saved on the way, as FINAL is the last one."""
-    return f"{step:06d}"
+def numbered(step: int, generation: int = 0) -> str:
+    """How an adapter is called that was saved on the way, as FINAL is the last one. What was committed keeps its name where
+    training is taken back, so that the same step of a later generation has one of its own."""
+    return f"{step:06d}-g{generation}" if generation else f"{step:06d}"
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -59,8 +60,10 @@ class Output:
     """An adapter to be saved."""
 
     suffix: str
-    """`final`, or the step in six digits."""
+    """`final`, or that of `numbered`."""
     step: int
+    generation: int
+    """Of the line of steps that ends in it."""
     partial: bool
     before: Sequence[Image.Image]
     """Previews without the adapter."""
@@ -151,6 +154,7 @@ class Saver:
             name=f"adapters/{self.config.job}-{output.suffix}",
             training_job=f"trainingJobs/{self.config.job}",
             step=output.step,
+            generation=output.generation,
             partial=output.partial,
             base_model=self.record.assignment.base_model.name,
             type=v1.AdapterType.Value(f"ADAPTER_TYPE_{self.config.adapter.type.upper()}"),

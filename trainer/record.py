@@ -102,7 +102,7 @@ class RunRecord:
         self._results.append(v1.ResultFile(path=key, sha256=sha256_of(path), size_bytes=path.stat().st_size))
 
     def has_adapter(self, suffix: str) -> bool:
-        """Whether some run of the job has committed this adapter."""
+        """Whether some run of the job has committed this adapter; `suffix` is what its name has behind the job's id."""
         return any(info.key.endswith(f"/adapters/{suffix}/manifest.json") for info in self.runs.list())
 
     def commit_adapter(self, suffix: str, adapter: v1.Adapter, files: dict[str, Path]) -> None:

@@ -21,6 +21,7 @@ from trainer.data.order import Order
 from trainer.data_report.document import tiles
 from trainer.data_report.report import DataReport, thumbnail
 from trainer.gallery import Gallery, chosen_saves
+from trainer.generations import generation_of_step
 from trainer.outputs import FINAL, Saver, numbered
 from trainer.pivotal import Pivotal
 from trainer.report.data import (
@@ -64,6 +65,8 @@ class Story:
     """What concepts of kind AUTO turned out to be, and why."""
     data_report: DataReport = field(init=False)
     """Set once the run has looked at its data."""
+    generation: v1.Generation = field(init=False)
+    """In which training goes on; set once that is known."""
     tags: Sequence[TagFinding] = ()
     """What the base makes of the activation tags."""
     metrics: list[v1.TrainingMetric] = field(default_factory=list)
@@ -159,7 +162,7 @@ def _sheets(story: Story, last_step: int) -> list[StrengthSheet]:
         pictures = [gallery.at_strength(step, at) for at in range(len(config.previews.strengths))]
         whole = [one for one in pictures if one]
         if whole and len(whole) == len(pictures):
-            suffix = FINAL if step == last_step else numbered(step)
+            suffix = FINAL if step == last_step else numbered(step, generation_of_step(step, story.generation))
             found.append(
                 StrengthSheet(
                     step=step,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import pytest
 
 from loramill import v1
 from store import open_store
+from store.digests import sha256_of
 from store.records import read_record
+from tests.trainer.assignments import JOB
 from tests.trainer.jobs import Job, Jobs
 from trainer import divergence, events
 from trainer.divergence import FACTOR, WINDOW, DivergenceGuard
 from trainer.errors import Diverged
+from trainer.resuming import Start
 
 
 def told(losses: Sequence[float], before: Iterable[float] = ()) -> int | None:
@@ -131,6 +134,93 @@ def test_a_job_that_is_stopped_after_it_was_taken_back_ends_with_the_same_adapte
     assert again.run() == 0
     assert again.adapter().tensors_sha256 == whole.adapter().tensors_sha256
     assert "taken back to step 4" in again.file("report.html").read_text()
+
+
+SAVED: dict[str, object] = {
+    **SPEC,
+    "checkpoints": {"every_steps": 4},
+    "previews": {"inference_steps": 1, "every_steps": 3, "strengths": [0, 1], "strength_prompts": 1},
+    "outputs": {"save_every": 3},
+}
+"""Step 6 is saved and drawn, then given up at step 7, and done again from step 4 on."""
+
+
+@pytest.fixture(scope="module")
+def saved_and_given_up(jobs: Jobs) -> Job:
+    job = jobs.new("astray-saved", SAVED)
+    with pytest.MonkeyPatch.context() as patch:
+        diverge(patch, job, 7)
+        assert job.run() == 0
+    return job
+
+
+def test_a_step_that_is_done_again_is_saved_under_a_name_of_its_own(saved_and_given_up: Job) -> None:
+    job = saved_and_given_up
+    assert job.adapters() == ["000003", "000006", "000006-g1", "000009-g1", "final"]
+    given_up, done_again = job.adapter("000006"), job.adapter("000006-g1")
+    assert (given_up.step, given_up.generation, done_again.step, done_again.generation) == (6, 0, 6, 1)
+    assert given_up.name.endswith("-000006")
+    assert done_again.name == f"{given_up.name}-g1"
+    assert given_up.tensors_sha256 != done_again.tensors_sha256
+    for suffix in job.adapters():
+        for file in job.adapter(suffix).files:
+            assert sha256_of(job.file(file.file_name, suffix)) == file.sha256, "what was committed stays"
+    assert {suffix: job.adapter(suffix).generation for suffix in ("000003", "000009-g1", "final")} == {
+        "000003": 0,
+        "000009-g1": 1,
+        "final": 1,
+    }
+    page = job.file("report.html").read_text()
+    assert [f"promote {JOB}-{suffix}<" in page for suffix in ("000003", "000006", "000006-g1")] == [True, False, True]
+
+
+def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    """The run is told to stop after this step of the second generation, before it draws and saves there."""
+    asked = events.RunEvents.wants_measurements
+
+    def ask(self: events.RunEvents, at: int) -> bool:
+        self.stop.received |= at == step and self.start.generation.generation == 1
+        return asked(self, at)
+
+    patch.setattr(events.RunEvents, "wants_measurements", ask)
+
+
+def break_when_taken_back(patch: pytest.MonkeyPatch, step: int) -> None:
+    """The run ends before the first step of the second generation."""
+    go_on = events.RunEvents.go_on
+
+    def go_on_once(self: events.RunEvents, start: Start) -> None:
+        go_on(self, start)
+        if start.generation.generation == 1:
+            assert start.step == step
+            raise RuntimeError("a crash")
+
+    patch.setattr(events.RunEvents, "go_on", go_on_once)
+
+
+@pytest.mark.parametrize(("ends", "step"), [(break_when_taken_back, 4), (stop_at, 6)])
+def test_whenever_a_run_ends_that_was_taken_back_the_next_saves_the_same(
+    ends: Callable[[pytest.MonkeyPatch, int], None],
+    step: int,
+    jobs: Jobs,
+    saved_and_given_up: Job,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = jobs.new(f"astray-{ends.__name__}-{step}", SAVED)
+    diverge(monkeypatch, job, 7)
+    with monkeypatch.context() as patch:
+        ends(patch, step)
+        assert job.run() != 0
+    assert job.adapters() == ["000003", "000006"]
+    again = job.launched_again()
+    assert again.run() == 0
+    assert again.adapters() == ["000006-g1", "000009-g1", "final"]
+    for suffix in again.adapters():
+        files, expected = [
+            {file.file_name: file.sha256 for file in one.adapter(suffix).files if file.file_name != "report.html"}
+            for one in (again, saved_and_given_up)
+        ]
+        assert files == expected, "pictures of the line that was given up count as little as its values"
 
 
 def test_the_second_time_it_fails_and_tells_both(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,8 +99,13 @@ class Adapter(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TENSORS_SHA256_FIELD_NUMBER: _builtins.int
     PREFERRED_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
+    ABANDONED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `adapters/<job id>-<final | step number>`; of an uploaded one `adapters/<id>-upload`. Output only."""
+    """Resource name, `adapters/<job id>-<final | step number>`; of an uploaded one `adapters/<id>-upload`. A step that is done again
+    after training was taken back is `adapters/<job id>-<step number>-g<generation>`: a name never changes what it stands for.
+    Output only.
+    """
     training_job: _builtins.str
     """The job that trained it, `trainingJobs/<id>`; it may have been deleted since. Empty if it was uploaded. Output only."""
     step: _builtins.int
@@ -119,6 +124,12 @@ class Adapter(_message.Message):
     """SHA-256 over names, shapes, types and bytes of the tensors, without metadata, in hexadecimal. Output only."""
     preferred: _builtins.bool
     """Whether it is its job's preferred adapter: the one that was promoted last, else the final one. Output only."""
+    generation: _builtins.int
+    """Which line of steps it ends: 0, unless training diverged and was taken back, after which it went on in the next. Output only."""
+    abandoned: _builtins.bool
+    """Whether training was taken back behind it, so that its job's later adapters do not build on it: what it has learnt is what the
+    job gave up, perhaps the beginning of the divergence. Output only.
+    """
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdapterFile]:
         """What can be downloaded. Output only."""
@@ -142,10 +153,12 @@ class Adapter(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         tensors_sha256: _builtins.str = ...,
         preferred: _builtins.bool = ...,
+        generation: _builtins.int = ...,
+        abandoned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation_tag", b"activation_tag", "base_model", b"base_model", "create_time", b"create_time", "files", b"files", "name", b"name", "partial", b"partial", "preferred", b"preferred", "rank", b"rank", "step", b"step", "tensors_sha256", b"tensors_sha256", "training_job", b"training_job", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "activation_tag", b"activation_tag", "base_model", b"base_model", "create_time", b"create_time", "files", b"files", "generation", b"generation", "name", b"name", "partial", b"partial", "preferred", b"preferred", "rank", b"rank", "step", b"step", "tensors_sha256", b"tensors_sha256", "training_job", b"training_job", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
