@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from loramill import v1
@@ -18,6 +18,7 @@ from service.audit import Audit
 from service.caller import Caller
 from service.errors import Refused, ResourceNotFound, invalid
 from service.facts import read_facts
+from service.generations import Generations
 from service.initial_adapter import refuse_used
 from service.jobs import job_id
 from service.pages import entry_before, page_size, page_token
@@ -57,6 +58,15 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class _Known:
+    """What was read already of the jobs that adapters are of."""
+
+    generations: Generations
+    preferred: dict[str, str | None] = field(default_factory=dict)
+    """The id of the preferred one, by the job's id."""
+
+
+@dataclass(frozen=True)
 class Adapters:
     """The adapters of the record."""
 
@@ -66,7 +76,7 @@ class Adapters:
 
     def get(self, tenant: str, adapter: str) -> v1.Adapter:
         """Raises ResourceNotFound."""
-        return self._told({}, tenant, self._found(tenant, adapter).adapter)
+        return self._told(self._known(tenant), tenant, self._found(tenant, adapter).adapter)
 
     def promote(self, caller: Caller, adapter: str) -> v1.Adapter:
         """Makes it its job's preferred one. Raises ResourceNotFound; Refused for one that belongs to no job."""
@@ -80,7 +90,7 @@ class Adapters:
         if promotions.preferred(caller.tenant, job) != adapter:
             self.audit.record(caller, found.name)
             promotions.promote(caller.tenant, job, adapter)
-        return self._told({}, caller.tenant, found)
+        return self._told(self._known(caller.tenant), caller.tenant, found)
 
     def find(self, tenant: str, adapter: str) -> StoredAdapter | None:
         """None if there is no such adapter, or it was deleted."""
@@ -103,7 +113,7 @@ class Adapters:
         after = entry_before(request.page_token, "adapters", job)
         if job:
             self._complete_index(tenant, job_id(job))
-        response, preferred = v1.ListAdaptersResponse(), dict[str, str | None]()
+        response, known = v1.ListAdaptersResponse(), self._known(tenant)
         for entry in self.store.list(prefix, tenant_keys.adapter(after) if after else ""):
             found = self.find(tenant, keys.part_after(tenant_keys.adapters_prefix, entry.key))
             if found is None:
@@ -112,7 +122,7 @@ class Adapters:
                 last = adapter_id(response.adapters[-1].name)
                 response.next_page_token = page_token(last, "adapters", job)
                 break
-            response.adapters.append(self._told(preferred, tenant, found.adapter))
+            response.adapters.append(self._told(known, tenant, found.adapter))
         return response
 
     def file(self, tenant: str, request: v1.DownloadAdapterRequest | v1.CreateDownloadUrlRequest) -> StoredFile:
@@ -161,14 +171,18 @@ class Adapters:
     def _promotions(self) -> Promotions:
         return Promotions(self.store, self.clock)
 
-    def _told(self, known: dict[str, str | None], tenant: str, adapter: v1.Adapter) -> v1.Adapter:
-        """With whether it is its job's preferred one; `known` are the preferred ones of jobs that were looked at already."""
+    def _known(self, tenant: str) -> _Known:
+        return _Known(Generations(self.store, tenant))
+
+    def _told(self, known: _Known, tenant: str, adapter: v1.Adapter) -> v1.Adapter:
+        """With what its job makes of it."""
         if adapter.training_job:
             own_id = adapter_id(adapter.name)
             job = keys.job_of_adapter(own_id)
-            if job not in known:
-                known[job] = self._promotions.preferred(tenant, job)
-            adapter.preferred = known[job] == own_id
+            if job not in known.preferred:
+                known.preferred[job] = self._promotions.preferred(tenant, job)
+            adapter.preferred = known.preferred[job] == own_id
+            adapter.abandoned = known.generations.gave_up(adapter)
         return adapter
 
     def _found(self, tenant: str, adapter: str) -> StoredAdapter:

@@ -197,10 +197,11 @@ class Jobs:
         return [keys.part_after(tenant_keys.adapters_prefix, entry.key) for entry in entries]
 
     def _kept_folders(self, tenant_keys: keys.TenantKeys, job: str) -> Iterator[str]:
-        """The folders of the committed adapters that the index names."""
+        """The folders of the committed adapters that the index names, and what tells which of them were given up."""
         for entry in self.store.list(tenant_keys.adapters_of(job)):
             manifest_key = self.store.get(entry.key).decode()
             yield manifest_key.rpartition("/")[0] + "/"
+            yield tenant_keys.job(job).generations_prefix
 
 
 def _states(states: Iterable[v1.TrainingJobState.ValueType]) -> frozenset[int]:

@@ -11,7 +11,7 @@
     claim.json  status.json  metrics/<k>.json  logs/<k>.jsonl  data-report/…  checkpoints/…  adapters/<name>/…
     previews/<step>/<prompt>.png  previews/<step>/<prompt>-<strength>.png
     end.json
-<tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job
+<tenant>/jobs/<job>/line/…                       opened create-only by runs for all runs of the job: generations/<g>.json, …
 <tenant>/uploaded-adapters/<adapter>/…           the file, manifest.json (AdapterManifest)
 <tenant>/deleted-adapters/<adapter>.json         tombstones of adapters
 <tenant>/datasets/<dataset>/…                    dataset.json  files/<digest of path>.json  seal.json  manifest.json
@@ -48,7 +48,7 @@ _ID = re.compile(rf"[{_ALPHABET}]{{{_TIME_DIGITS + _RANDOM_DIGITS}}}")
 _TENANT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a DNS label: tenants stand in labels of Kubernetes
 _BASE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PREVIEW = re.compile(r"([0-9]{7})/([0-9]{2})(?:-([0-9]))?\.png")
-_ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}|upload")
+_ADAPTER_SUFFIX = re.compile(r"final|[0-9]{6,7}(?:-g[1-9][0-9]?)?|upload")
 
 
 def new_id(now: datetime) -> str:
@@ -105,7 +105,8 @@ def base_of_name(name: str) -> str | None:
 
 
 def adapter_of_name(name: str) -> str | None:
-    """The id in `adapters/<job>-<final | step>` or `adapters/<id>-upload`; None if the name is not of these forms."""
+    """The id in `adapters/<job>-<final | step | step-g<generation>>` or `adapters/<id>-upload`; None if the name is not of these
+    forms."""
     head, _, adapter = name.partition("/")
     job, _, suffix = adapter.partition("-")
     if head == "adapters" and _ID.fullmatch(job) and _ADAPTER_SUFFIX.fullmatch(suffix):
@@ -126,6 +127,7 @@ def new_uploaded_adapter(now: datetime) -> str:
 _WRITTEN_ONCE = re.compile(
     r"[^/]+/jobs/[^/]+/control/(?:(?:job|cancel|outcome)\.json|(?:launches|starts|ends)/\d+\.json)"
     r"|[^/]+/jobs/[^/]+/runs/\d+/(?:(?:claim|end)\.json|adapters/[^/]+/manifest\.json)"
+    r"|[^/]+/jobs/[^/]+/line/generations/\d+\.json"
     r"|[^/]+/datasets/[^/]+/(?:dataset|seal|manifest)\.json"
     rf"|{SHARED}/bases/[^/]+/base\.json"
 )
@@ -324,6 +326,14 @@ class JobKeys:
     def line(self) -> str:
         return f"{self.root}line/"
 
+    @property
+    def generations_prefix(self) -> str:
+        return f"{self.line}generations/"
+
+    def generation(self, number: int) -> str:
+        """Opened by the run that was taken back; `number` from 1."""
+        return f"{self.generations_prefix}{number:06d}.json"
+
     def part_of_run(self, key: str) -> str:
         """What a key below a run belongs to, such as `checkpoints`; empty for keys elsewhere in the job."""
         if not key.startswith(self.runs):
@@ -375,7 +385,8 @@ class RunKeys:
         return f"{self.root}adapters/"
 
     def adapter_manifest(self, suffix: str) -> str:
-        """`suffix` is the part of the adapter's id after the job: `final`, or the step in six digits."""
+        """`suffix` is the part of the adapter's id after the job: `final`, or the step in six digits, and `-g<generation>` behind
+        it unless that is 0."""
         return f"{self.adapters_prefix}{suffix}/manifest.json"
 
     @property

@@ -104,8 +104,15 @@ def of_ended_job(
 
 
 def left_of_deleted_job(job: JobKeys, entries: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-    """What should be gone; adapters outlive their job, as does the tombstone."""
-    return [entry for entry in entries if entry.key != job.tombstone and job.part_of_run(entry.key) != "adapters"]
+    """What should be gone; adapters outlive their job, with what tells which of them were given up, as does the tombstone."""
+    has_adapters = any(job.part_of_run(entry.key) == "adapters" for entry in entries)
+    return [
+        entry
+        for entry in entries
+        if entry.key != job.tombstone
+        and job.part_of_run(entry.key) != "adapters"
+        and not (has_adapters and entry.key.startswith(job.generations_prefix))
+    ]
 
 
 def unclaimed_blobs(

@@ -108,9 +108,7 @@ class CommittedResults:
 
 def deliverables(store: ObjectStore, facts: JobFacts) -> tuple[Deliverable, ...]:
     """The final adapters and the results that runs committed, each verified by reading all of its files; newest run first."""
-    adapters = [
-        _verified(store, facts, number, adapter) for number, adapter in _committed(facts) if _suffix(adapter) == FINAL
-    ]
+    adapters = [_verified(store, facts, number, adapter) for number, adapter in _committed(facts) if is_final(adapter)]
     return (*adapters, *_results(store, facts))
 
 
@@ -180,4 +178,10 @@ def _adapter_id(adapter: v1.Adapter) -> str:
 
 
 def _suffix(adapter: v1.Adapter) -> str:
-    return adapter.name.rpartition("-")[2]
+    """What its id has behind the job's."""
+    return _adapter_id(adapter).partition("-")[2]
+
+
+def is_final(adapter: v1.Adapter) -> bool:
+    """Whether it is its job's last one; it may be partial."""
+    return _suffix(adapter) == FINAL

@@ -430,6 +430,16 @@ def test_a_promoted_adapter_is_what_a_job_gives(service: FakeService, loramill: 
     assert (tmp_path / "job1-000500.safetensors").read_bytes() == b"job1-000500"
 
 
+def test_an_adapter_that_its_job_gave_up_is_told(service: FakeService, loramill: Loramill) -> None:
+    for name in ("job1-000500", "job1-000500-g1"):
+        service.add_adapter(name, {"a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"kohya")})
+    service.state.adapters["adapters/job1-000500"][0].abandoned = True
+    _, given_up, again = loramill("adapter", "list").out.splitlines()
+    assert ("(abandoned)" in given_up, "(abandoned)" in again) == (True, False)
+    assert "training diverged behind it" in loramill("adapter", "get", "job1-000500").out
+    assert "abandoned" not in loramill("adapter", "get", "job1-000500-g1").out
+
+
 def test_damaged_download(service: FakeService, loramill: Loramill, tmp_path: Path) -> None:
     service.add_adapter("job1-final", {"a.safetensors": (v1.ADAPTER_FORMAT_KOHYA, b"kohya")})
     service.state.damage = True

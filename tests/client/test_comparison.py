@@ -98,6 +98,10 @@ def test_what_has_not_been_drawn_is_said(trained: FakeService, loramill: Loramil
     trained.state.adapters["adapters/x-upload"] = (v1.Adapter(name="adapters/x-upload"), {})
     uploaded = loramill("adapter", "compare", "one-final", "x-upload", "--out", str(tmp_path / "page.html"))
     assert "was uploaded" in uploaded.err
+    trained.state.adapters["adapters/two-000010"][0].abandoned = True
+    given_up = loramill("adapter", "compare", "one-final", "two-000010", "--out", str(tmp_path / "page.html"))
+    assert "gave up and did again" in given_up.err
+    trained.state.adapters["adapters/two-000010"][0].abandoned = False
     trained.state.previews = [one for one in trained.state.previews if one[0].step != 10]
     missing = loramill("adapter", "compare", "one-final", "two-000010", "--out", str(tmp_path / "page.html"))
     assert "no previews after step 10" in missing.err

@@ -122,9 +122,7 @@ def list_(
         "ID": _id,
         "TYPE": _type,
         "RANK": lambda adapter: str(adapter.rank or "full"),
-        "STEP": lambda adapter: (
-            f"{adapter.step}{' (partial)' if adapter.partial else ''}" if adapter.training_job else ""
-        ),
+        "STEP": lambda adapter: f"{adapter.step}{_short_note(adapter)}" if adapter.training_job else "",
         "PREFERRED": lambda adapter: "yes" if adapter.preferred else "",
         "BASE": lambda adapter: adapter.base_model.rpartition("/")[2],
         "TAG": lambda adapter: adapter.activation_tag,
@@ -204,8 +202,15 @@ def _file(file: v1.AdapterFile) -> str:
     return f"{file.file_name}  {size_of(file.size_bytes)}  {_format(file)}{rank}{error}"
 
 
+def _short_note(adapter: v1.Adapter) -> str:
+    notes = [word for word, holds in (("partial", adapter.partial), ("abandoned", adapter.abandoned)) if holds]
+    return f" ({', '.join(notes)})" if notes else ""
+
+
 def _details(adapter: v1.Adapter) -> Mapping[str, str]:
-    trained = f"{adapter.step}{' (partial: its job was cancelled)' if adapter.partial else ''}"
+    partial = " (partial: its job was cancelled)" if adapter.partial else ""
+    abandoned = " (abandoned: training diverged behind it and was taken back)" if adapter.abandoned else ""
+    trained = f"{adapter.step}{partial}{abandoned}"
     return {
         "Adapter": _id(adapter),
         "Type": f"{_type(adapter)}, {f'rank {adapter.rank}' if adapter.rank else 'full matrices'}",

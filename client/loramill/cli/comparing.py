@@ -74,6 +74,10 @@ def compared(client: Client, names: Sequence[str]) -> str:
 def _drawn(client: Client, adapter: v1.Adapter) -> _Drawn:
     if not adapter.training_job:
         raise DownloadError(f"{adapter.name} was uploaded, so that no job has drawn it; {_DRAW}.")
+    if adapter.abandoned:
+        raise DownloadError(
+            f"{adapter.name} is of steps that its job gave up and did again, so that the job's pictures are not its own; {_DRAW}."
+        )
     job = client.get_job(adapter.training_job)
     pictures = list(client.get_previews(job.name))
     steps = {picture.preview.step for picture in pictures if picture.preview.strength == 1}

@@ -76,7 +76,7 @@ class FakeTrainer:
         metrics = [v1.TrainingMetric(step=int(step[1:]), loss=loss) for step, loss in loss_by_step.items()]
         put_record(self._store, f"{self.keys.metrics_prefix}{chunk:06d}.json", v1.MetricChunk(metrics=metrics))
 
-    def commit(self, suffix: str = "final", content: bytes = b"weights", step: int = 10) -> str:
+    def commit(self, suffix: str = "final", content: bytes = b"weights", step: int = 10, generation: int = 0) -> str:
         """The adapter's name."""
         name = f"adapters/{self.job}-{suffix}"
         folder = self.keys.adapter_manifest(suffix).rpartition("/")[0]
@@ -91,6 +91,7 @@ class FakeTrainer:
             name=name,
             training_job=f"trainingJobs/{self.job}",
             step=step,
+            generation=generation,
             type=v1.ADAPTER_TYPE_LORA,
             rank=16,
             files=[file],

@@ -67,6 +67,43 @@ async def test_adapters_are_listed_newest_job_first_and_by_step(api: Api) -> Non
     assert len(seen) == len(set(seen))
 
 
+async def test_adapters_of_a_line_that_was_given_up_keep_their_names_and_are_told_apart(api: Api) -> None:
+    name = await api.job()
+    trainer = await api.launched(name)
+    trainer.claim()
+    keys = TenantKeys("local").job(trainer.job)
+    kept, given_up = trainer.commit("000003", step=3), trainer.commit("000006", b"given up", step=6)
+    assert await abandoned(api, name) == {kept: False, given_up: False}
+    opened = v1.Generation(schema_version=1, generation=1, from_step=4)
+    put_record(api.service.store, f"{keys.line}generations/000001.json", opened)
+    again = trainer.commit("000006-g1", b"done again", step=6, generation=1)
+    final = trainer.commit()  # by a trainer that did not tell generations yet
+    trainer.end()
+    await api.until(name, v1.TRAINING_JOB_STATE_SUCCEEDED)
+    expected = {kept: False, given_up: True, again: False, final: False}
+    assert await abandoned(api, name) == expected
+    assert list((await api.get(name)).adapters) == list(expected)
+    promoted = await api.adapters.PromoteAdapter(v1.PromoteAdapterRequest(name=again))
+    assert (promoted.preferred, promoted.abandoned, promoted.generation) == (True, False, 1)
+    for adapter, content in ((given_up, b"given up"), (again, b"done again")):
+        _, data = [one async for one in api.adapters.DownloadAdapter(v1.DownloadAdapterRequest(name=adapter))]
+        assert data.data == content
+
+    # That outlives the job as long as its adapters do, and goes with a deletion that is done once more then.
+    delete = v1.DeleteTrainingJobRequest(name=name)
+    await api.training.DeleteTrainingJob(delete)
+    assert await abandoned(api, name) == expected
+    for adapter in expected:
+        await api.adapters.DeleteAdapter(v1.DeleteAdapterRequest(name=adapter))
+    await api.training.DeleteTrainingJob(delete)
+    assert [entry.key for entry in api.service.store.list(keys.root)] == [keys.tombstone]
+
+
+async def abandoned(api: Api, job: str) -> dict[str, bool]:
+    listed = await api.adapters.ListAdapters(v1.ListAdaptersRequest(training_job=job))
+    return {adapter.name: adapter.abandoned for adapter in listed.adapters}
+
+
 async def test_a_deleted_adapter_is_gone_and_stays_gone(api: Api) -> None:
     name = await api.ended_job()
     adapter = (await api.get(name)).adapters[0]

@@ -103,7 +103,12 @@ def test_lifetimes_of_null_keep() -> None:
 def test_of_a_deleted_job_its_tombstone_and_adapters_stay() -> None:
     entries = [written(key) for key in [*OF_JOB, JOB.tombstone]]
     left = {entry.key for entry in left_of_deleted_job(JOB, entries)}
-    assert left == set(OF_JOB) - {f"{RUN}adapters/final/manifest.json"}
+    adapter, generation = f"{RUN}adapters/final/manifest.json", "a/jobs/j/line/generations/001.json"
+    assert left == set(OF_JOB) - {adapter, generation}, (
+        "which of its adapters were given up is known as long as they are"
+    )
+    without = [entry for entry in entries if entry.key != adapter]
+    assert generation in {entry.key for entry in left_of_deleted_job(JOB, without)}
 
 
 def test_blobs_that_no_file_has_go_after_the_grace() -> None:
