@@ -14,12 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
+import structlog
+
 from service.auth import identity
 from service.auth.bearer import Claimed
 from service.auth.identity import Identity, Way
 from service.errors import NotAvailable, NotIdentified
 from service.kubernetes_api import TOKEN_REVIEWS, KubernetesApi, Patience
 from service.kubernetes_errors import KubernetesError
+
+log = structlog.get_logger()
 
 Review = Callable[[str, Sequence[str]], Mapping[str, Any]]
 """The `status` of a TokenReview of (token, audiences), whose form is the API's. May raise KubernetesError."""
@@ -86,6 +90,8 @@ class TokenReviews:
         try:
             status = await loop.run_in_executor(self._threads, self._review, token, [self._audience])
         except KubernetesError as error:
+            # Callers are told that it is so, the operator why: a right that is missing looks like an outage to them.
+            log.warning("the API server does not say who calls", problem=str(error))
             sentence = "The cluster's API server cannot say who calls just now; try again."
             raise NotAvailable(sentence, "AUTHENTICATION_UNAVAILABLE") from error
         answer = identity_of(status, self._audience, claims.expires)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.auth.bearer import Claimed
 from service.auth.identity import Identity, Way
@@ -112,9 +113,10 @@ async def test_a_bad_answer_counts_for_a_moment(world: World) -> None:
 )
 async def test_no_answer_is_no_identity_and_is_not_remembered(world: World, error: Exception) -> None:
     world.status = error
-    with pytest.raises(NotAvailable) as raised:
+    with capture_logs() as lines, pytest.raises(NotAvailable) as raised:
         await world.ask()
     assert raised.value.reason == "AUTHENTICATION_UNAVAILABLE"
+    assert [line["problem"] for line in lines] == [str(error)], "whoever operates the service is told why"
     world.status = GOOD
     assert await world.ask()
 
