@@ -33,6 +33,7 @@ test-cluster: cluster
 
 # Every right of the chart taken away, dashboards on a real Prometheus, nodes that come and go: half an hour, and more the first time.
 test-operations: cluster
+	$(BIN)/python -m deploy.cluster build --for-tests
 	$(ON_CLUSTER) -m operations -n0
 
 # 200 jobs on simulated GPU nodes that a real autoscaler buys and returns, beside whatever runs; needs root (docs/nodes.md).

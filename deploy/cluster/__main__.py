@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.cluster import image_sizes, kubelet, packages, requirements, simulated, traces
+from deploy.cluster import go_builds, image_sizes, kubelet, packages, requirements, simulated, traces
 from deploy.cluster import images as built_images
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.paths import NAME, SIMULATED
@@ -52,9 +52,16 @@ def down() -> None:
 
 
 @app.command()
-def build() -> None:
+def build(
+    for_tests: Annotated[
+        bool, typer.Option("--for-tests", help="Instead, the Go programs that only tests use, which have no network.")
+    ] = False,
+) -> None:
     """Makes what the cluster is made of, and starts nothing."""
-    build_parts(Steps(console))
+    if for_tests:
+        go_builds.build(go_builds.PROGRAMS_OF_TESTS)
+    else:
+        build_parts(Steps(console))
 
 
 @app.command()

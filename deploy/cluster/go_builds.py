@@ -59,6 +59,7 @@ KARPENTER = Program("kwok", f"sigs.k8s.io/karpenter/kwok@{KARPENTER_VERSION}")
 
 PROGRAMS = (KUBERNETES, PAUSE, VERSITYGW, COREDNS)
 """What the cluster itself is made of."""
+PROGRAMS_OF_TESTS = (PROMETHEUS, PROMTOOL, KARPENTER)
 
 
 def binary(program: Program) -> Path:
