@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.scale import load, records, relist
+from bench.scale import listing, load, records, relist
 from bench.scale.place import BUCKET, URI, emptied, s3, server, usage_of
 from deploy.examples.demo.dataset import write_dataset
 from loramill import v1
@@ -42,6 +42,7 @@ class Options:
     jobs: int
     every: float
     listed: int
+    records: int
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,29 @@ def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> None:
         records.write_status(bench.store, jobs[number % len(jobs)], str(time.time_ns()))
 
 
+# -- lists -------------------------------------------------------------------------------------------------------------
+
+
+def lists(bench: Bench) -> None:
+    """In a bucket of its own, where no other jobs are. The naive form gets limited time for the whole."""
+    count = bench.options.records
+    found: dict[str, listing.Listed] = {}
+    with s3(bench.folder / "s3-of-lists"):
+        records.ended_jobs(open_store(URI, quick=True), bench.create, count)
+        for form, most_seconds in (("naive", bench.options.seconds), ("ours", float("inf"))):
+            with bench.served(form) as (port, pid):
+                found[form] = listing.listed(port, pid, most_seconds)
+    naive, ours = (found[form] for form in FORMS)
+    assert ours.jobs == count, ours
+    row(f"{count} records listed", (naive.whole(count), ours.whole(count)), _times([naive.each_s / ours.each_s]))
+    told = (f"{one.each_cpu_s * 1e3:.1f} ms" for one in (naive, ours))
+    row("CPU of the service for one of them", told, _times([naive.each_cpu_s / ours.each_cpu_s]))
+    told = (f"{one.page_seconds:.2f} s" for one in (naive, ours))
+    what = f"first page of those that failed, one in {records.FAILED_OF}"
+    row(what, told, _times([naive.page_seconds / ours.page_seconds]))
+    row("memory of the service, more than before", (f"{one.grown / 1e6:.0f} MB" for one in (naive, ours)))
+
+
 # -- relist ------------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +277,7 @@ PARTS: dict[str, Callable[[Bench], Any]] = {
     "creates": creates,
     "folder": creates_in_a_folder,
     "watches": watches,
+    "lists": lists,
     "relist": lambda bench: relists(bench.options),
 }
 
@@ -267,6 +292,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200, help="that are watched")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two events of a watched job")
     parser.add_argument("--listed", type=int, default=10_000, help="Kubernetes Jobs in a relist")
+    parser.add_argument("--records", type=int, default=10_000, help="of ended jobs, which are listed")
     given = vars(parser.parse_args())
     parts, options = given.pop("parts"), Options(**given)
     print("| | naive | ours | ratio |\n|---|---|---|---|", flush=True)

@@ -144,6 +144,33 @@ class Naive(training_service_pb2_grpc.TrainingServiceServicer):
             for found in page.get("Contents", ()):
                 yield found["Key"]
 
+    def ListTrainingJobs(
+        self, request: v1.ListTrainingJobsRequest, context: grpc.ServicerContext
+    ) -> v1.ListTrainingJobsResponse:
+        """Every record behind the one that the page before has ended with is read, until enough are such as was asked for."""
+        del context
+        found: list[v1.TrainingJob] = []
+        for job in self.jobs(request.page_token):
+            facts = self.facts(job)
+            if facts is None or facts.tombstone is not None:
+                continue
+            shown = training_job(facts, utc_now())
+            if not request.states or shown.state in request.states:
+                found.append(shown)
+            if len(found) == request.page_size:
+                return v1.ListTrainingJobsResponse(training_jobs=found, next_page_token=job)
+        return v1.ListTrainingJobsResponse(training_jobs=found)
+
+    def jobs(self, after: str) -> Iterator[str]:
+        """Their ids, newest first."""
+        start = f"{TENANT.job(after).root}~" if after else ""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=BUCKET, Prefix=TENANT.jobs_prefix, Delimiter="/", StartAfter=start
+        )
+        for page in pages:
+            for found in page.get("CommonPrefixes", ()):
+                yield keys.part_after(TENANT.jobs_prefix, found["Prefix"])
+
     def WatchTrainingJob(
         self, request: v1.WatchTrainingJobRequest, context: grpc.ServicerContext
     ) -> Iterator[v1.WatchTrainingJobResponse]:

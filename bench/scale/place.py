@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from deploy.cluster.go_builds import VERSITYGW, binary
 
@@ -21,6 +22,8 @@ URI = f"s3://{BUCKET}/"
 _KEYS = ("benchbench", "benchbenchbench")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_S = 60.0
+_REST_S, _LITTLE = 30.0, 0.1
+"""The longest wait for a process to come to rest; of a core, what it may do then."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,17 @@ def usage_of(pid: int) -> Usage:
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS, pages * os.sysconf("SC_PAGE_SIZE"))
 
 
+def at_rest(pid: int) -> Usage:
+    """Once the process does little, as when it has looked at what there is; after half a minute even if it does not."""
+    end = time.monotonic() + _REST_S
+    while True:
+        before = usage_of(pid)
+        time.sleep(1.0)
+        now = usage_of(pid)
+        if now.cpu_s - before.cpu_s < _LITTLE or time.monotonic() >= end:
+            return now
+
+
 def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -46,7 +60,7 @@ def free_port() -> int:
 
 @contextmanager
 def s3(folder: Path) -> Iterator[None]:
-    """versitygw over an empty folder, and AWS's variables for it in our environment."""
+    """versitygw over an empty folder, and AWS's variables for it in our environment for as long as it runs."""
     port = free_port()
     for name in ("objects", "users", "versions"):
         (folder / name).mkdir(parents=True)
@@ -54,13 +68,13 @@ def s3(folder: Path) -> Iterator[None]:
     access = ["--access", _KEYS[0], "--secret", _KEYS[1], "--iam-dir", str(folder / "users")]
     backend = ["posix", "--versioning-dir", str(folder / "versions"), str(folder / "objects")]
     command = [str(binary(VERSITYGW)), "--quiet", "--port", f"127.0.0.1:{port}", *access, *backend]
-    os.environ.update(
-        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
-        AWS_DEFAULT_REGION="us-east-1",
-        AWS_ACCESS_KEY_ID=_KEYS[0],
-        AWS_SECRET_ACCESS_KEY=_KEYS[1],
-    )
-    with _process(command, port):
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": _KEYS[0],
+        "AWS_SECRET_ACCESS_KEY": _KEYS[1],
+    }
+    with _process(command, port), mock.patch.dict(os.environ, variables):
         yield
 
 
