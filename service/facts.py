@@ -85,6 +85,7 @@ class JobFacts:
     create: v1.CreateRecord
     launches: tuple[LaunchFacts, ...] = ()
     cancel: v1.CancelIntent | None = None
+    """Not looked for where the outcome is recorded, which alone counts then: lists show many such jobs."""
     outcome: v1.Outcome | None = None
     tombstone: v1.Tombstone | None = None
 
@@ -121,7 +122,7 @@ def read_facts(
     if adapters:
         launches = _with_adapters(store, keys, launches)
     # After the looks, so that who sees a trainer gone that was stopped sees why.
-    cancel = _reading(store, keys.cancel, v1.CancelIntent)
+    cancel = _reading(store, keys.cancel, v1.CancelIntent) if outcome is None else None
     # At last: it stands before anything of the job is removed, so that no half of a job is taken for a whole one.
     tombstone = read_record(store, keys.tombstone, v1.Tombstone)
     return JobFacts(
@@ -129,7 +130,7 @@ def read_facts(
         job=job,
         create=created,
         launches=launches,
-        cancel=cancel.result(),
+        cancel=cancel.result() if cancel is not None else None,
         outcome=outcome,
         tombstone=tombstone,
     )

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 from loramill import v1
+from service import indexes
 from service.executors import Execution, ExecutionState
 from service.glances import Glances
 from service.jobs import Jobs
@@ -18,8 +19,9 @@ from service.reconciler import Reconciler, ReconcilerSettings
 from service.remembering import RememberingStore
 from service.watch import Watches
 from store.object_store import ObjectInfo
+from store.records import put_record
 from tests.service.runtime.virtual_time import VirtualLoop
-from tests.service.runtime.world import START, TENANT, MemoryStore, PretendedExecutor, submit
+from tests.service.runtime.world import KEYS, START, TENANT, MemoryStore, PretendedExecutor, cancel, submit
 
 PRICES = {"GET": 0.4e-6, "LIST": 5e-6, "PUT": 5e-6}
 """Dollars of one request: S3 Standard, us-east-1."""
@@ -117,6 +119,23 @@ def test_a_job_that_trains_costs_three_replicas_less_than_half_a_cent_an_hour(lo
     assert of_the_job["PUT"] == 0
     assert of_the_job["GET"] <= 3 * 360 * 7 + 100  # seven objects that may have come or changed, every ten seconds
     assert dollars(of_the_job) < 0.005
+
+
+def test_a_list_reads_four_objects_of_a_job_that_was_cancelled_while_it_waited() -> None:
+    store, ended = Counting(), 5
+    for number in range(ended):
+        job = f"{number:015d}c"
+        submit(store, job)
+        cancel(store, job)
+        outcome = v1.Outcome(state=v1.TRAINING_JOB_STATE_CANCELLED)
+        put_record(store, KEYS.job(job).outcome, outcome)
+        indexes.put_ended(store, TENANT, job, outcome)
+        indexes.clear_active(store, TENANT, job)
+    jobs = Jobs(RememberingStore(store, is_written_once), PretendedExecutor(store), lambda *_: None, None)  # type: ignore[arg-type]
+    store.requests.clear()
+    assert len(jobs.page(TENANT, v1.ListTrainingJobsRequest(page_size=10)).training_jobs) == ended
+    # Its record, its outcome, its first launch, which is not there, and its tombstone; beside the two indexes.
+    assert store.requests == {"GET": 4 * ended, "LIST": 2}
 
 
 def test_replicas_without_jobs_list_them_and_do_nothing_else(loop: VirtualLoop) -> None:
