@@ -119,6 +119,9 @@ _KINDS: dict[int, _Kind] = {
     ),
 }
 
+REASONS = frozenset({kind.reason for kind in (*_KINDS.values(), _CRASHED)} | set(_FROM_OUTSIDE))
+"""All that a Cause can have."""
+
 
 def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None = None) -> Cause | None:
     """How a launch ended; None while it works, may begin to work, or where the executor was not asked.

@@ -126,7 +126,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
             interval=settings.reconcile_every,
             look_again=platform.look_again,
         ),
-        ReconcilerCounts(registry),
+        ReconcilerCounts(registry, platform.classes.names),
         leads=platform.leads,
         control=control,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from loramill import v1
+from service.causes import REASONS
 from service.compute_classes import LOCAL
 from service.launch_choice import gave_no_machine
 from service.living_jobs import LivingJobs
@@ -15,6 +16,8 @@ from service.times import to_datetime
 from service.usage import class_of, gpu_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from google.protobuf.timestamp_pb2 import Timestamp
     from prometheus_client import CollectorRegistry
 
@@ -27,7 +30,8 @@ _LONG = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0
 class ReconcilerCounts:
     """See ReconcilerMetrics."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, compute_classes: Iterable[str] = ()) -> None:
+        """What is known to be counted one day is 0 until then: the growth of a counter that begins with 1 is seen by no rate."""
         self._living = LivingJobs(registry)
         self._ended = Counter(
             "loramill_jobs_ended", "Jobs whose outcome this service recorded.", ["state", "reason"], registry=registry
@@ -70,6 +74,15 @@ class ReconcilerCounts:
             "loramill_queue_held_back", "Waiting jobs that an operator does not let begin.", registry=registry
         )
         self._places = Gauge("loramill_queue_places", "Jobs that may hold a place at once.", registry=registry)
+        for kind in ("first", "repeated"):
+            self._launches.labels(kind)
+        for name in compute_classes:
+            self._wait.labels(name)
+            self._launch.labels(name)
+        self._ended_with(v1.TRAINING_JOB_STATE_SUCCEEDED, v1.STATE_REASON_COMPLETED)
+        self._ended_with(v1.TRAINING_JOB_STATE_CANCELLED, v1.STATE_REASON_CANCELLED_BY_USER)
+        for reason in REASONS:
+            self._ended_with(v1.TRAINING_JOB_STATE_FAILED, reason)
 
     def looked_at(self, tenant: str, job: str, facts: JobFacts | None) -> None:
         self._living.looked_at(tenant, job, facts)
@@ -90,10 +103,15 @@ class ReconcilerCounts:
         self._launch.labels(assignment.compute_class or LOCAL).observe(took)
 
     def ended(self, facts: JobFacts, outcome: v1.Outcome) -> None:
-        state = v1.TrainingJobState.Name(outcome.state).removeprefix("TRAINING_JOB_STATE_")
-        self._ended.labels(state, v1.StateReason.Name(outcome.reason).removeprefix("STATE_REASON_")).inc()
+        self._ended_with(outcome.state, outcome.reason).inc()
         for compute_class, seconds in gpu_seconds(facts, to_datetime(outcome.create_time)).items():
             self._gpu_seconds.labels(facts.tenant, compute_class).inc(seconds)
+
+    def _ended_with(self, state: v1.TrainingJobState.ValueType, reason: v1.StateReason.ValueType) -> Counter:
+        return self._ended.labels(
+            v1.TrainingJobState.Name(state).removeprefix("TRAINING_JOB_STATE_"),
+            v1.StateReason.Name(reason).removeprefix("STATE_REASON_"),
+        )
 
     def reconciled(self, seconds: float, failed: bool) -> None:
         self._seconds.observe(seconds)

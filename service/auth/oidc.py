@@ -61,7 +61,7 @@ class OidcTokens:
             key = self.keys.key(kid)
         except KeysUnavailable as error:
             sentence = "The identity provider's keys cannot be read just now; try again."
-            raise NotAvailable(sentence, "AUTHENTICATION_UNAVAILABLE") from error
+            raise NotAvailable(sentence, identity.AUTHENTICATION_UNAVAILABLE) from error
         if key is None:
             raise identity.refused("unknown key")
         return key

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from service.auth.identity import REASONS
 from service.errors import NotIdentified, ServiceError
 
 log = structlog.get_logger(__name__)
@@ -23,6 +24,8 @@ class Refusals:
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         text = "Calls that were refused because of who calls, by reason."
         self._refused = Counter("loramill_authentication_refusals", text, ["reason"], registry=registry)
+        for reason in REASONS:  # 0 until then: the growth of a counter that begins with 1 is seen by no rate
+            self._refused.labels(reason)
         self._clock = clock
         self._told_at: dict[str, float] = {}
         self._untold: dict[str, int] = {}

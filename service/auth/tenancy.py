@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from service.auth.identity import Identity, Way
+from service.auth.identity import NO_RIGHT, NO_TENANT, Identity, Way
 from service.auth.rights import NEEDED, Role
 from service.auth.settings import Grant, OidcSubject
 from service.errors import NotPermitted
@@ -23,10 +23,10 @@ def tenant_of(grants: Iterable[Grant], identity: Identity, method: str, chosen: 
     tenant = _chosen(sorted(roles), chosen)
     needed = NEEDED.get(method)
     if needed is None:
-        raise NotPermitted("This call is open to nobody; the service's table of rights does not name it.", "NO_RIGHT")
+        raise NotPermitted("This call is open to nobody; the service's table of rights does not name it.", NO_RIGHT)
     if not any(role.includes(needed) for role in roles[tenant]):
         sentence = f"This call needs the role {needed} in tenant {tenant}; ask the operator of the service for it."
-        raise NotPermitted(sentence, "NO_RIGHT")
+        raise NotPermitted(sentence, NO_RIGHT)
     return tenant
 
 
@@ -42,7 +42,7 @@ def roles_of(grants: Iterable[Grant], identity: Identity) -> dict[str, set[Role]
 def _chosen(tenants: Sequence[str], chosen: str | None) -> str:
     if not tenants:
         raise NotPermitted(
-            "This identity belongs to no tenant; ask the operator of the service for a grant.", "NO_TENANT"
+            "This identity belongs to no tenant; ask the operator of the service for a grant.", NO_TENANT
         )
     if chosen is None:
         if len(tenants) == 1:
@@ -50,10 +50,10 @@ def _chosen(tenants: Sequence[str], chosen: str | None) -> str:
         sentence = (
             f"This identity belongs to the tenants {', '.join(tenants)}; choose one by the metadata {TENANT_METADATA}."
         )
-        raise NotPermitted(sentence, "NO_TENANT")
+        raise NotPermitted(sentence, NO_TENANT)
     if chosen not in tenants:
         sentence = f"This identity does not belong to the tenant that {TENANT_METADATA} names; leave it out, or choose another."
-        raise NotPermitted(sentence, "NO_TENANT")
+        raise NotPermitted(sentence, NO_TENANT)
     return chosen
 
 

@@ -93,7 +93,7 @@ class TokenReviews:
             # Callers are told that it is so, the operator why: a right that is missing looks like an outage to them.
             log.warning("the API server does not say who calls", problem=str(error))
             sentence = "The cluster's API server cannot say who calls just now; try again."
-            raise NotAvailable(sentence, "AUTHENTICATION_UNAVAILABLE") from error
+            raise NotAvailable(sentence, identity.AUTHENTICATION_UNAVAILABLE) from error
         answer = identity_of(status, self._audience, claims.expires)
         lifetime = LET_IN_S if isinstance(answer, Identity) else TURNED_AWAY_S
         self._answers[digest] = (self._clock() + lifetime, answer)

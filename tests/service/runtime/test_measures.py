@@ -152,6 +152,21 @@ def test_waits_launches_ends_and_gpu_time_are_counted() -> None:
     assert value(registry, "gpu_seconds_total", tenant="art", compute_class="l4") == 60
 
 
+def test_what_will_be_counted_is_nothing_before() -> None:
+    """Else the first of each would be seen by no rate, and the error budgets would miss it."""
+    registry = CollectorRegistry()
+    RpcMetrics(registry)
+    Refusals(registry)
+    ReconcilerCounts(registry, ["l4"])
+    create = "/loramill.v1.TrainingService/CreateTrainingJob"
+    assert value(registry, "rpc_total", method=create, code="INTERNAL") == 0
+    assert value(registry, "authentication_refusals_total", reason="CREDENTIALS_REFUSED") == 0
+    assert value(registry, "jobs_ended_total", state="FAILED", reason="STORAGE") == 0
+    assert value(registry, "launches_total", kind="first") == 0
+    assert value(registry, "launch_seconds_count", compute_class="l4") == 0
+    assert value(registry, "queue_wait_seconds_count", compute_class="l4") == 0
+
+
 def test_every_attempt_at_the_api_server_is_counted(tmp_path: Path) -> None:
     registry, cluster = CollectorRegistry(), FakeCluster(controls_jobs=False)
     broken = iter([BROKEN])
