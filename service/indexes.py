@@ -11,7 +11,7 @@ import structlog
 
 from loramill import v1
 from service.keys import ACTIVE_PREFIX, TenantKeys
-from store.object_store import AlreadyExists, RecordError
+from store.object_store import LISTED_AT_ONCE, AlreadyExists, RecordError
 from store.records import put_record, read_record
 
 if TYPE_CHECKING:
@@ -69,11 +69,13 @@ def living_job(store: ObjectStore, tenant: str, uses: Callable[[v1.CreateRecord]
     return None
 
 
-def ended_jobs(store: ObjectStore, tenant: str, after: str = "") -> Iterator[tuple[str, v1.TrainingJobState.ValueType]]:
-    """(id, state) of ended jobs, newest first, beginning behind the job `after`. Reads no objects."""
+def ended_jobs(
+    store: ObjectStore, tenant: str, after: str = "", at_once: int = LISTED_AT_ONCE
+) -> Iterator[tuple[str, v1.TrainingJobState.ValueType]]:
+    """(id, state) of ended jobs behind the job `after`, newest first; about so many are taken `at_once`. Reads no objects."""
     prefix = TenantKeys(tenant).ended_prefix
     # "~" sorts behind "." and every state's letters: the listing starts behind all entries of the job.
-    for entry in store.list(prefix, f"{prefix}{after}.~" if after else ""):
+    for entry in store.list(prefix, f"{prefix}{after}.~" if after else "", at_once):
         job, _, state = entry.key.removeprefix(prefix).partition(".")
         yield job, v1.TrainingJobState.Value(_STATE_PREFIX + state)
 

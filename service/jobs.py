@@ -91,7 +91,7 @@ class Jobs:
         bound_to = ("jobs", *sorted(str(state) for state in wanted))
         after = entry_before(request.page_token, *bound_to)
         page: list[v1.TrainingJob] = []
-        candidates = self._candidates(tenant, wanted, after)
+        candidates = self._candidates(tenant, wanted, after, size + 1)
         # One more than asked for tells whether another page follows.
         while len(page) <= size and (batch := list(itertools.islice(candidates, size + 1 - len(page)))):
             page += [job for job in self._read(tenant, batch) if not wanted or job.state in wanted]
@@ -162,10 +162,12 @@ class Jobs:
         with ThreadPoolExecutor(_READERS) as readers:
             return [job for job in readers.map(read, jobs) if job is not None]
 
-    def _candidates(self, tenant: str, wanted: frozenset[int], after: str) -> Iterator[str]:
-        """Ids behind `after`, newest first, each once."""
+    def _candidates(self, tenant: str, wanted: frozenset[int], after: str, at_once: int) -> Iterator[str]:
+        """Ids behind `after`, newest first, each once; about so many are taken `at_once`."""
         ended: Iterable[str] = (
-            job for job, state in indexes.ended_jobs(self.store, tenant, after) if not wanted or state in wanted
+            job
+            for job, state in indexes.ended_jobs(self.store, tenant, after, at_once)
+            if not wanted or state in wanted
         )
         living: Iterable[str] = ()
         if not wanted or any(not is_terminal(v1.TrainingJobState.ValueType(state)) for state in wanted):

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from cachetools import TTLCache
 
-from store.object_store import ObjectInfo, ObjectStore
+from store.object_store import LISTED_AT_ONCE, ObjectInfo, ObjectStore
 from store.records import Remembers
 
 T = TypeVar("T")
@@ -82,8 +82,8 @@ class RememberingStore(Remembers):
     def fetch(self, key: str, path: Path) -> None:
         self._store.fetch(key, path)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        return self._store.list(prefix, after)
+    def list(self, prefix: str = "", after: str = "", at_once: int = LISTED_AT_ONCE) -> Iterator[ObjectInfo]:
+        return self._store.list(prefix, after, at_once)
 
     def delete(self, key: str) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from store import folders
 from store.key_rules import check_key, check_prefix
 from store.local_files import CHUNK, replacing
 from store.object_store import (
+    LISTED_AT_ONCE,
     AlreadyExists,
     InvalidKey,
     NotFound,
@@ -89,7 +90,7 @@ class FileStore:
         with self._opened(key) as source, replacing(path) as target:
             shutil.copyfileobj(source, target, CHUNK)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", at_once: int = LISTED_AT_ONCE) -> Iterator[ObjectInfo]:  # noqa: ARG002
         check_prefix(prefix)
         return self._listed(prefix, after)
 

@@ -62,6 +62,8 @@ class ObjectInfo:
     """When it was written, by the store's clock, in UTC; the same wherever it is told."""
 
 
+LISTED_AT_ONCE = 1000
+"""Keys that S3 tells in one answer at most."""
 LARGE = 32 << 20
 """Bytes up to which creating is strict in every store: `ObjectStore.put_new`."""
 
@@ -116,8 +118,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
-        """The objects whose key starts with `prefix` and sorts behind `after`, lazily, by the keys' UTF-8 bytes."""
+    def list(self, prefix: str = "", after: str = "", at_once: int = LISTED_AT_ONCE) -> Iterator[ObjectInfo]:
+        """The objects whose key starts with `prefix` and sorts behind `after`, lazily, by the keys' UTF-8 bytes.
+
+        `at_once` is how many of them are likely to be taken, 1 or more: whoever takes more waits once more.
+        """
         ...
 
     def delete(self, key: str) -> None:

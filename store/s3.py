@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from store.key_rules import check_key, check_prefix, is_key
 from store.local_files import replacing
-from store.object_store import LARGE, AlreadyExists, NotFound, ObjectInfo
+from store.object_store import LARGE, LISTED_AT_ONCE, AlreadyExists, NotFound, ObjectInfo
 from store.s3_addresses import S3Addresses
 from store.s3_client import code_of, is_missing, make_client, reported, retrying
 from store.s3_creation import Creation
@@ -149,9 +149,9 @@ class S3Store:
         with self._reading(key), replacing(path) as target:
             Fetching(self._client, self._bucket, full_key, self._name(key), self._part_size).into(target)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", at_once: int = LISTED_AT_ONCE) -> Iterator[ObjectInfo]:
         check_prefix(prefix)
-        return self._listed(prefix, after)
+        return self._listed(prefix, after, at_once)
 
     def delete(self, key: str) -> None:
         full_key = self._full(key)
@@ -174,7 +174,7 @@ class S3Store:
 
     def strays(self) -> Iterator[str]:
         """Names below the root that are no keys, which other programs gave; not their markers of empty folders."""
-        for page in self._pages("", ""):
+        for page in self._pages("", "", LISTED_AT_ONCE):
             for found in page.get("Contents", ()):
                 name = found["Key"].removeprefix(self._prefix)
                 if name and not name.endswith("/") and not is_key(name):
@@ -184,18 +184,19 @@ class S3Store:
         with reported(self.uri):
             return abort_unfinished(self._client, self._bucket, self._prefix, begun_before)
 
-    def _listed(self, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        for page in self._pages(prefix, after):
+    def _listed(self, prefix: str, after: str, at_once: int) -> Iterator[ObjectInfo]:
+        for page in self._pages(prefix, after, at_once):
             for found in page.get("Contents", ()):
                 key = found["Key"].removeprefix(self._prefix)
                 if is_key(key):  # other programs' markers of empty folders are not
                     yield ObjectInfo(key, found["Size"], _told_by_all(found["LastModified"]))
 
-    def _pages(self, prefix: str, after: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+    def _pages(self, prefix: str, after: str, at_once: int) -> Iterator[ListObjectsV2OutputTypeDef]:
         request: ListObjectsV2RequestTypeDef = {
             "Bucket": self._bucket,
             "Prefix": self._prefix + prefix,
             "StartAfter": self._prefix + after,
+            "MaxKeys": min(at_once, LISTED_AT_ONCE),
         }
         while True:
             with reported(self._name(prefix)):
@@ -204,6 +205,7 @@ class S3Store:
             if not page["IsTruncated"]:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
+            request["MaxKeys"] = LISTED_AT_ONCE
 
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[None]:

@@ -244,6 +244,7 @@ def test_a_listing_is_in_order_of_the_bytes(store: ObjectStore) -> None:
         store.put_new(key, b"")
     for prefix, after, expected in LISTINGS:
         assert keys(store, prefix, after) == expected, (prefix, after)
+        assert [found.key for found in store.list(prefix, after, at_once=1)] == expected, (prefix, after)
 
 
 def test_a_deleted_object_is_gone_and_its_key_can_be_used_again(store: ObjectStore) -> None:

@@ -324,11 +324,31 @@ def test_a_long_listing_is_read_page_by_page(store: S3Store, faulty: Faulty, mon
     for key in keys:
         store.put_new(key, b"")
     pages = faulty.list_objects_v2
-    monkeypatch.setattr(faulty, "list_objects_v2", lambda **request: pages(**request, MaxKeys=3), raising=False)
+    monkeypatch.setattr(faulty, "list_objects_v2", lambda **request: pages(**request | {"MaxKeys": 3}), raising=False)
     faulty.fail("list_objects_v2", "after", TIMEOUT)
     assert [found.key for found in store.list()] == keys
     assert faulty.calls.count("list_objects_v2") == 4
     assert [found.key for found in store.list(after="004")] == ["005", "006"]
+
+
+def test_a_listing_asks_for_no_more_than_are_likely_to_be_taken(
+    store: S3Store, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        store.put_new(str(number), b"")
+    asked: list[int] = []
+    pages = faulty.list_objects_v2
+
+    def listed(**request: Any) -> Any:
+        asked.append(request["MaxKeys"])
+        return pages(**request)
+
+    monkeypatch.setattr(faulty, "list_objects_v2", listed, raising=False)
+    found = store.list(at_once=2)
+    assert [next(found).key, next(found).key] == ["0", "1"]
+    assert asked == [2]
+    assert [entry.key for entry in found] == ["2", "3", "4", "5", "6"]
+    assert asked == [2, 1000]
 
 
 def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(s3_client: S3Client, bucket: str) -> None:

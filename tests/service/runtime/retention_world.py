@@ -65,7 +65,7 @@ class TimedStore(MemoryStore):
         self.before()
         return self._info(key)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", at_once: int = 1000) -> Iterator[ObjectInfo]:  # noqa: ARG002
         """A page holds what was there when it was asked for, as S3's do: three objects here."""
         while True:
             self.before()

@@ -35,12 +35,14 @@ class Counting(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.requests: Counter[str] = Counter()
+        self.entries_wanted: dict[str, int] = {}
 
     def get(self, key: str) -> bytes:
         self.requests["GET"] += 1
         return super().get(key)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", at_once: int = 1000) -> Iterator[ObjectInfo]:
+        self.entries_wanted[prefix] = at_once
         self.requests["LIST"] += 1
         return (
             ObjectInfo(key, len(content), START)
@@ -136,6 +138,7 @@ def test_a_list_reads_four_objects_of_a_job_that_was_cancelled_while_it_waited()
     assert len(jobs.page(TENANT, v1.ListTrainingJobsRequest(page_size=10)).training_jobs) == ended
     # Its record, its outcome, its first launch, which is not there, and its tombstone; beside the two indexes.
     assert store.requests == {"GET": 4 * ended, "LIST": 2}
+    assert store.entries_wanted[KEYS.ended_prefix] == 11  # a page, and one more to know whether another one follows
 
 
 def test_replicas_without_jobs_list_them_and_do_nothing_else(loop: VirtualLoop) -> None:

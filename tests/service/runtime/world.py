@@ -70,7 +70,7 @@ class MemoryStore:
     def fetch(self, key: str, path: Path) -> None:
         path.write_bytes(self.get(key))
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str = "", at_once: int = 1000) -> Iterator[ObjectInfo]:  # noqa: ARG002
         return (self.info(key) for key in sorted(self.objects) if key.startswith(prefix) and key > after)
 
     def delete(self, key: str) -> None:
