@@ -52,6 +52,19 @@ def keep_what_is_drawn(patch: pytest.MonkeyPatch) -> dict[int, np.ndarray]:
     return drawn
 
 
+def terminate_once_asked_about(patch: pytest.MonkeyPatch, step: int) -> None:
+    """SIGTERM comes at the worst moment: just after the trainer decided whether to read the step's measurements."""
+    asked = RunEvents.wants_measurements
+
+    def ask(events: RunEvents, at: int) -> bool:
+        answer = asked(events, at)
+        if at == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return answer
+
+    patch.setattr(RunEvents, "wants_measurements", ask)
+
+
 @contextmanager
 def _as_in_a_process_of_its_own() -> Iterator[None]:
     """Leaves signals, environment, threads and logging as they were."""

@@ -15,8 +15,7 @@ import pytest
 
 from loramill import v1
 from tests.trainer.assignments import CREATED
-from tests.trainer.jobs import SETTINGS, Job, Jobs
-from trainer.events import RunEvents
+from tests.trainer.jobs import SETTINGS, Job, Jobs, terminate_once_asked_about
 
 STEPS = 30
 SPEC: dict[str, object] = {
@@ -91,7 +90,7 @@ def test_the_next_launch_of_a_preempted_job_goes_on(
     first = jobs.new("preempted", SPEC, created=CREATED + timedelta(days=1))
     monkeypatch.setenv("LORAMILL_TRAINER_REPORT_SECONDS", "1000")
     with monkeypatch.context() as patch:
-        signal_once_asked_about(patch, step=10)
+        terminate_once_asked_about(patch, step=10)
         assert first.run() == v1.EXIT_CODE_PREEMPTED
     assert first.end.exit_code == v1.EXIT_CODE_PREEMPTED
     assert first.end.step == 11
@@ -111,23 +110,10 @@ def test_the_next_launch_of_a_preempted_job_goes_on(
     assert (second.progress.step, second.progress.steps) == (STEPS, STEPS)
 
 
-def signal_once_asked_about(patch: pytest.MonkeyPatch, step: int) -> None:
-    """SIGTERM comes at the worst moment: just after the trainer decided whether to read the step's measurements."""
-    asked = RunEvents.wants_measurements
-
-    def ask(events: RunEvents, at: int) -> bool:
-        answer = asked(events, at)
-        if at == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return answer
-
-    patch.setattr(RunEvents, "wants_measurements", ask)
-
-
 def test_a_resume_on_another_machine_says_so(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     first = jobs.new("moved", {"optimization": {"steps": 4}, "previews": {"inference_steps": 1}})
     with monkeypatch.context() as patch:
-        signal_once_asked_about(patch, step=1)
+        terminate_once_asked_about(patch, step=1)
         assert first.run() == v1.EXIT_CODE_PREEMPTED
     manifest = first.run_folder / "checkpoints" / first.checkpoints()[-1] / "manifest.json"
     manifest.write_text(re.sub(r'("numericFingerprint": )"[^"]*"', r'\1"torch of long ago"', manifest.read_text()))
