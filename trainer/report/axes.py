@@ -55,7 +55,7 @@ def tick_text(value: float, step: float) -> str:
         return "0"
     if step >= 1000:
         return f"{value / 1000:g}k" if abs(value) < 1e6 else f"{value / 1e6:g}M"
-    if step < 1e-4:
+    if step < 1e-3:  # the labels that people write for rates, and that there is room for
         power = math.floor(math.log10(abs(value)) + 1e-9)
         return f"{value / 10.0**power:.3g}e{power}"
     digits = max(0, -math.floor(math.log10(step) + 1e-9))

@@ -126,6 +126,12 @@ def test_a_tick_of_two_and_a_half_keeps_its_half() -> None:
     assert [tick_text(value, 2.5) for value in (0, 2.5, 5)] == ["0", "2.5", "5.0"]
 
 
+def test_ticks_of_small_rates_are_short() -> None:
+    labels = [tick_text(2.5e-4 * number, 2.5e-4) for number in range(5)]
+    assert labels == ["0", "2.5e-4", "5e-4", "7.5e-4", "1e-3"]
+    assert tick_text(0.005, 0.001) == "0.005"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "ends"),
     [(0.1, 1.0, (0, 1.05)), (0.0, 0.0, (0, 1)), (0.9, 1.0, (0.892, 1.008)), (2.0, 2.0, (1.8, 2.2))],
