@@ -1,5 +1,7 @@
-"""`python -m tests.trainer.halted ASSIGNMENT_URI`: a trainer that halts (SIGSTOP) once it has committed its first checkpoint, so that
-whoever waits for it can kill it there, however slow or fast the two of them are."""
+"""`python -m tests.trainer.halted ASSIGNMENT_URI`: a trainer that halts (SIGSTOP) once it has committed its first checkpoint.
+
+Whoever waits for it can kill it there, however slow or fast the two of them are.
+"""
 
 from __future__ import annotations
 
