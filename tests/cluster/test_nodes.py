@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.timeout(900)
 def test_jobs_find_nodes_and_nodes_go_again() -> None:
-    """The command fails where a job does not succeed, a trainer is driven out by scaling down, or a node stays."""
+    """The command fails where a job does not succeed, a trainer is driven out by scaling down, too much work is lost, or a node
+    stays. A spot machine stays longer than these jobs take: of so few, chance alone would lose more than it may."""
     name = f"loramill-{uuid.uuid4().hex[:8]}"
-    options = ("--jobs=16", "--over=20", "--interrupt=40", "--gpus=16", "--limit=500")
+    options = ("--jobs=16", "--over=20", "--interrupt=200", "--gpus=16", "--limit=500")
     done = subprocess.run(
         [sys.executable, "-m", "bench.nodes", *options],
         cwd=ROOT,
