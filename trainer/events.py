@@ -282,7 +282,9 @@ class RunEvents:
             self.draw(self.steps)
             self.draw_strengths(self.steps)
             self.reporter.phase(v1.PHASE_SAVING, "writing adapter and report")
-            self.story.metrics = read_metrics(self.record.runs, self.reporter.unstored)
+            # A line of steps that was given up may have come further than this one.
+            known = read_metrics(self.record.runs, self.reporter.unstored)
+            self.story.metrics = [metric for metric in known if metric.step <= self.steps]
             self.story.warnings.extend(self._told_of_validation())
             report = partial(write_report, self.story, self.saver, self.steps, trained_seconds)
             after = self.gallery.plain.get(self.steps, ())

@@ -150,13 +150,13 @@ def test_a_dylora_leaves_a_file_for_every_rank_it_was_trained_at(jobs: Jobs, tin
 def test_what_is_drawn_by_the_step_is_drawn_again_after_a_resume(
     case: str, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.trainer.test_resume import signal_once_asked_about
+    from tests.trainer.jobs import terminate_once_asked_about
 
     plan: dict[str, object] = {"optimization": {"steps": 6, "batch_size": 1}}
     whole = trained(jobs, f"whole {case}", TYPES[case], **plan)
     stopped = jobs.new(f"stopped {case}", {**json.loads(json.dumps(_spec_of(whole)))})
     with monkeypatch.context() as patch:
-        signal_once_asked_about(patch, step=2)
+        terminate_once_asked_about(patch, step=2)
         assert stopped.run() == v1.EXIT_CODE_PREEMPTED
     again = stopped.launched_again()
     assert again.run() == 0

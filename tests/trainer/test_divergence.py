@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,8 @@ from trainer import divergence, events
 from trainer.divergence import FACTOR, WINDOW, DivergenceGuard
 from trainer.errors import Diverged
 from trainer.resuming import Start
+from trainer.story import Story
+from trainer.validation import Validation
 
 
 def told(losses: Sequence[float], before: Iterable[float] = ()) -> int | None:
@@ -221,6 +225,25 @@ def test_whenever_a_run_ends_that_was_taken_back_the_next_saves_the_same(
             for one in (again, saved_and_given_up)
         ]
         assert files == expected, "pictures of the line that was given up count as little as its values"
+
+
+def test_what_was_measured_behind_an_earlier_end_is_not_reported(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line of steps comes to step 7; the second ends at 6, since its validation found nothing better."""
+    validation = {"share": 0.25, "every_steps": 2, "patience": 1}
+    job = jobs.new("astray-longer", {**SPEC, "checkpoints": {"every_steps": 4}, "validation": validation})
+    diverge(monkeypatch, job, 7)
+    better, reported = itertools.count(-1, -1), list[int]()
+    monkeypatch.setattr(Validation, "measure", lambda *_: float(next(better)) if opened(job) is None else 0.0)
+    write = events.write_report
+
+    def write_and_keep(story: Story, *others: Any) -> str:
+        reported.extend(metric.step for metric in story.metrics)
+        return write(story, *others)
+
+    monkeypatch.setattr(events, "write_report", write_and_keep)
+    assert job.run() == 0
+    assert job.adapter().step == 6
+    assert reported == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_second_time_it_fails_and_tells_both(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,7 @@ from PIL import Image
 
 from loramill import v1
 from store import open_store
-from tests.trainer.jobs import Job, Jobs
-from tests.trainer.test_resume import signal_once_asked_about
+from tests.trainer.jobs import Job, Jobs, terminate_once_asked_about
 from trainer.config import PreviewConfig, PreviewPrompt
 from trainer.gallery import Gallery, chosen_saves
 from trainer.samplers import SAMPLERS
@@ -106,7 +105,7 @@ def test_a_report_made_by_a_run_that_went_on_shows_the_same(
     """The first run is stopped between its checkpoint and the numbered adapter of that step."""
     first = jobs.new("shown, stopped", SPEC)
     with monkeypatch.context() as patch:
-        signal_once_asked_about(patch, step=4)
+        terminate_once_asked_about(patch, step=4)
         assert first.run() == v1.EXIT_CODE_PREEMPTED
     assert first.adapters() == ["000002"]
     second = first.launched_again()

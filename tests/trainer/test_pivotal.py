@@ -13,9 +13,8 @@ from safetensors.torch import load_file
 
 from loramill import v1
 from tests.trainer.assignments import Place
-from tests.trainer.jobs import Job, Jobs, keep_what_is_drawn, small_dataset
+from tests.trainer.jobs import Job, Jobs, keep_what_is_drawn, small_dataset, terminate_once_asked_about
 from tests.trainer.test_diffusers_interop import drawn_by_diffusers
-from tests.trainer.test_resume import signal_once_asked_about
 from tests.trainer.tiny_families import make_tiny_sdxl
 from trainer.config_text import PivotalConfig
 from trainer.families.extended_embedding import ExtendedEmbedding
@@ -74,7 +73,7 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_bits(
 ) -> None:
     first = jobs.new("pivotal, interrupted", PIVOTAL)
     with monkeypatch.context() as patch:
-        signal_once_asked_about(patch, step=3)
+        terminate_once_asked_about(patch, step=3)
         assert first.run() == v1.EXIT_CODE_PREEMPTED
     again = first.launched_again()
     assert again.run() == 0
