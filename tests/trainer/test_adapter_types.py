@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from loramill import v1
 from store.digests import sha256_of
-from tests.trainer.jobs import Job, Jobs
+from tests.trainer.jobs import Job, Jobs, terminate_once_asked_about
 from tests.trainer.report.page import read_page
 from tests.trainer.test_diffusers_interop import drawn_by_diffusers
 from trainer.formats.reading import read_adapter
@@ -150,8 +150,6 @@ def test_a_dylora_leaves_a_file_for_every_rank_it_was_trained_at(jobs: Jobs, tin
 def test_what_is_drawn_by_the_step_is_drawn_again_after_a_resume(
     case: str, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.trainer.jobs import terminate_once_asked_about
-
     plan: dict[str, object] = {"optimization": {"steps": 6, "batch_size": 1}}
     whole = trained(jobs, f"whole {case}", TYPES[case], **plan)
     stopped = jobs.new(f"stopped {case}", {**json.loads(json.dumps(_spec_of(whole)))})
