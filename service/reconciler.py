@@ -167,8 +167,9 @@ class Reconciler:
                 if until is not None:
                     self._look_again(key, until)
             case Launch(number, compute_class):
-                await asyncio.to_thread(self._launch, facts, number, compute_class)
+                # Taken before anything is waited for: an older job may come to light meanwhile, and must not find it free.
                 self._places[key] = replace(self._places[key], waits=False)
+                await asyncio.to_thread(self._launch, facts, number, compute_class)
                 self._look_again(key)
             case EndLaunch(number, end):
                 await asyncio.to_thread(self._end_launch, facts, number, end)

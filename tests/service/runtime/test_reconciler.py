@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -317,6 +318,33 @@ async def test_jobs_start_in_the_order_in_which_they_came_and_one_at_a_time() ->
             executor.exit(job, 1, 0)
         await until(has_left(store, *jobs))
     assert executor.most_at_once == 1
+
+
+async def test_an_older_job_that_comes_to_light_during_a_launch_does_not_get_the_same_place() -> None:
+    store = MemoryStore()
+    older, younger = "0" * 15 + "b", "0" * 15 + "a"
+    executor = PretendedExecutor(store, {1: ["claim", "work"]})
+    launch, go_on = executor.launch, threading.Event()
+
+    def slow_launch(tenant: str, job: str, number: int, assignment: v1.Assignment, assignment_uri: str) -> None:
+        launch(tenant, job, number, assignment, assignment_uri)
+        assert go_on.wait(20)
+
+    executor.launch = slow_launch  # type: ignore[method-assign]
+    submit(store, younger)
+    reconciler = Reconciler(store, executor, QUICK)
+    async with running(reconciler):
+        try:
+            await until(lambda: executor.starts == [(younger, 1)])
+            submit(store, older, timedelta(minutes=1))
+            await until(lambda: reconciler.queue_position(TENANT, older) == 1)
+        finally:
+            go_on.set()
+        await until(lambda: reconciler.queue_position(TENANT, younger) is None)
+        assert executor.starts == [(younger, 1)]
+        executor.acts(younger, 1).play(["adapter", "end"])
+        executor.exit(younger, 1, 0)
+        await until(lambda: executor.starts == [(younger, 1), (older, 1)])
 
 
 async def test_a_job_under_way_from_before_holds_its_place_after_a_restart() -> None:
