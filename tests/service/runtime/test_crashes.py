@@ -122,7 +122,7 @@ async def test_death_at_every_call(
             launches > 0
         )
         assert listed(store, KEYS.active_prefix) == []
-    assert at > 20  # the calls were really counted
+    assert at > 15  # the calls were really counted
 
 
 async def test_death_under_way_ends_the_run_and_a_new_one_goes_on() -> None:
