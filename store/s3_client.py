@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
 import stamina
 from botocore import exceptions as boto_errors
 from botocore.config import Config
+from botocore.session import get_session
+from botocore.utils import parse_timestamp
 
 from store.object_store import AccessRefused, NotFound, StoreError, StoreUnavailable, UnsuitableStore
 from store.patience import patience
@@ -74,8 +77,14 @@ def make_client(
     many other stores refuse them (boto3 #4392), and records carry their own.
     Retries are left to the store, which has to know of every one of them.
     """
-    own = (keys.access_key_id, keys.secret_access_key, keys.session_token) if keys is not None else ()
-    session = boto3.Session(*own)
+    core = get_session()
+    core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+    session = boto3.Session(
+        keys.access_key_id if keys is not None else None,
+        keys.secret_access_key if keys is not None else None,
+        keys.session_token if keys is not None else None,
+        botocore_session=core,
+    )
 
     def client(config: Config) -> S3Client:
         return session.client("s3", endpoint_url=endpoint_url, verify=ca_bundle, config=config)
@@ -92,6 +101,15 @@ def make_client(
             Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         )
     return client(config.merge(Config(s3={"addressing_style": "path" if path_style else "auto"})))
+
+
+def _timestamp(value: Any) -> datetime:
+    """A time of an answer. Listings have one for every object, and more than half of their time goes into botocore's own way."""
+    with contextlib.suppress(ValueError, TypeError):
+        told = datetime.fromisoformat(value)
+        if told.tzinfo is not None:
+            return told
+    return parse_timestamp(value)
 
 
 def _is_aws(endpoint_url: str) -> bool:

@@ -12,8 +12,10 @@ import structlog
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
+from botocore.utils import parse_timestamp
 
 from store import AlreadyExists, InvalidKey, NotFound, StoreUnavailable, UnsuitableStore
+from store import s3_client as clients
 from store.s3 import S3Store
 from store.s3_client import make_client
 
@@ -432,3 +434,11 @@ def test_no_request_is_repeated_behind_the_stores_back() -> None:
     with pytest.raises(StoreUnavailable):
         S3Store("bucket", client=client).put_new("key", b"content")
     assert wire.count == 10
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["2026-11-28T14:26:19.123Z", "2026-11-28T14:26:19Z", "Sat, 28 Nov 2026 14:26:19 GMT", "1795875979", 1795875979],
+)
+def test_times_are_read_as_botocore_reads_them(told: object) -> None:
+    assert clients._timestamp(told) == parse_timestamp(told)
