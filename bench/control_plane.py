@@ -183,9 +183,11 @@ def watches(bench: Bench) -> None:
                 before = now
             delays, cores, memory = asyncio.run(_watched(bench, port, pid, jobs))
             expected = options.streams * max(1, int(options.seconds * 2 / options.every))
-            ordered = sorted(delays) or [float("inf")]
+            ordered = sorted(delays)
             told[form] = (
-                f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s",
+                f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s"
+                if ordered
+                else "none came",
                 f"{len(delays)} of about {expected}",
                 f"{memory / 1e6:.0f} MB, {(memory - before.memory) / 1e6:.0f} more than before",
                 f"{cores:.2f} cores",
