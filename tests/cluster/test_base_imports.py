@@ -15,6 +15,7 @@ from tests.cluster.installed import Installed
 from tests.cluster.private_service import PrivateService, private_service
 from tests.cluster.training import draw_pictures, finished, job_spec
 from tests.service.importing.fake_hub import Hub, running_hub
+from tests.trainer.tiny_captioners import make_tagger
 
 SHAPES = Path("trainer/builtin/shapes/base")
 TOKEN = "hf_of_this_test"
@@ -52,10 +53,13 @@ def restart_with_imports(service: PrivateService, installed: Installed, hub: Hub
 
 
 @pytest.fixture(scope="module")
-def hub(installed: Installed) -> Iterator[Hub]:
+def hub(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """On the address at which pods reach the machine."""
+    tagger = tmp_path_factory.mktemp("tagger")
+    make_tagger(tagger)
     with running_hub(str(urlsplit(installed.s3.endpoint).hostname)) as hub:
         hub.add_folder("art/shapes", SHAPES, token=TOKEN)
+        hub.add_folder("art/tagger", tagger, token=TOKEN)
         yield hub
 
 
@@ -86,6 +90,25 @@ def test_jobs_import_from_a_hub_and_from_a_bucket_and_trainers_need_neither(
             job = finished(client, client.create_job(spec).name)
             assert job.adapters, job.state_message
             assert len(hub.requests) == asked_by_then
+
+
+def test_an_imported_model_captions_pictures(installed: Installed, hub: Hub, tmp_path: Path) -> None:
+    with private_service(installed, tmp_path) as service:
+        restart_with_imports(service, installed, hub)
+        with service.client() as client:
+            captioner = imported(client, client.import_base("tagger", "hf://art/tagger@main"))
+            assert captioner.state == v1.BASE_MODEL_STATE_READY, captioner
+            pictures = tmp_path / "pictures"
+            pictures.mkdir()
+            (draw_pictures(pictures) / "1.txt").unlink()
+            dataset = client.upload_dataset(pictures).name
+            wanted = v1.CaptioningSpec(threshold=0.6)
+            job = finished(client, client.caption_dataset(dataset, captioner.name, wanted, compute_class="gpu").name)
+            assert job.state == v1.TRAINING_JOB_STATE_SUCCEEDED, job.state_message
+            (found,) = (file.path for file in job.results if file.path.endswith(".jsonl"))
+            rows = [json.loads(row) for row in client.save_result(job.name, found, tmp_path).read_text().splitlines()]
+            assert [(row["path"], row["caption"]) for row in rows] == [("1.png", "cat, long hair")]
+            assert client.get_dataset(client.create_captioned_dataset(job.name).name).file_count == 8
 
 
 def test_what_cannot_be_imported_is_told_by_the_job(installed: Installed, hub: Hub, tmp_path: Path) -> None:
