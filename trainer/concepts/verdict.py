@@ -1,8 +1,8 @@
 """Whether a base knows a concept: figures → NEW, MODIFIED or KNOWN, with the reason in words. Pure.
 
-Both questions are put relative to the pictures that the base itself draws for the same captions. Does the name say as much of
-the dataset's pictures as of the base's own? Then the base knows the thing by that name. Would the base have drawn these pictures
-itself? Then it knows it as it is; else as something that looks otherwise.
+Both questions are put relative to the pictures that the base itself draws for the same captions. Would the base have drawn the
+dataset's pictures itself? Then it knows the concept as it is. Else, does the name say as much of them as of the base's own?
+Then it knows the thing by that name, as something that looks otherwise.
 """
 
 from __future__ import annotations
@@ -43,11 +43,10 @@ RULE = Rule()
 
 
 def verdict_of(found: Figures, by: CalledBy, rule: Rule = RULE) -> Verdict:
-    """What captions that name no thing tell of the pictures says nothing of the thing: only the pictures themselves then do."""
-    is_close = found.distance.value <= rule.close
-    if by is CalledBy.NOBODY:
-        return Verdict.KNOWN if is_close else Verdict.NEW
+    """What captions that name no thing tell of the pictures says nothing of the thing: it is then never a modified one."""
+    if found.distance.value <= rule.close:
+        return Verdict.KNOWN
     needed = rule.guess_speaks if by is CalledBy.TRIAL else rule.speaks
-    if found.own_gain.value < rule.means_something or found.name_gain.value < needed:
+    if by is CalledBy.NOBODY or found.own_gain.value < rule.means_something or found.name_gain.value < needed:
         return Verdict.NEW
-    return Verdict.KNOWN if is_close else Verdict.MODIFIED
+    return Verdict.MODIFIED

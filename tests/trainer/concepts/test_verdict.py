@@ -56,6 +56,13 @@ def test_a_word_that_means_nothing_to_the_base_makes_it_new() -> None:
     assert "the word 'star' means nothing to it" in sentence_of(Verdict.NEW, found, STAR)
 
 
+def test_what_the_base_draws_itself_is_known_whatever_the_word_means_to_it() -> None:
+    """A base may draw a thing well and be told little by its name."""
+    own = side(0.0200, 0.0202, 0.03)
+    found = figures(evidence(side(0.021, 0.0212, 0.03), own))
+    assert verdict_of(found, CalledBy.NAME) is Verdict.KNOWN
+
+
 def test_a_name_that_was_only_tried_must_say_more() -> None:
     found = figures(evidence(side(0.08, 0.10, 0.12), OWN))
     assert verdict_of(found, CalledBy.NAME) is Verdict.MODIFIED
