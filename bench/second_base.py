@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from trainer.builtin.shapes import draw
+import torch
+
+from trainer.builtin.shapes import draw, scoring
+from trainer.builtin.shapes.judge import load_judge
 
 SHIPPED = Path(__file__).parents[1] / "trainer/builtin/shapes/base"
 HELD_OUT = ("star", "cross")
@@ -43,5 +46,19 @@ def second_base() -> Path:
     return made
 
 
+def known_words(base: Path) -> dict[str, float]:
+    """How many of 72 prompts for its own shapes give the shape, by shape and of all: whether it is fit to judge on."""
+    pipeline = scoring.load_pipeline(base)
+    found = scoring.base_accuracy(load_judge(), pipeline, KNOWN, 72)
+    return {name: shares["shape"] for name, shares in found.items()}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    base = second_base()
+    print(base)
+    print(", ".join(f"{name} {share:.0%}" for name, share in known_words(base).items()))
+
+
 if __name__ == "__main__":
-    print(second_base())
+    main()
