@@ -26,7 +26,7 @@ images:
 cluster: install
 	$(BIN)/python -m deploy.cluster up
 
-# Passes the tests that need a real cluster and a real store, from inside the cluster's network.
+# Passes the tests that need a real cluster and a real store, from inside the cluster's network, but for those of test-operations.
 test-cluster: cluster
 	$(ON_CLUSTER) -m "not disturbing and not operations"
 	$(ON_CLUSTER) -m disturbing -n0

@@ -26,6 +26,7 @@ from trainer.builtin.shapes import draw
 from trainer.concepts.analysis import naming_for
 from trainer.concepts.evidence import Estimate, Figures, figures
 from trainer.concepts.measuring import QUICK, Instrument, Pictures
+from trainer.concepts.naming import CalledBy
 from trainer.concepts.verdict import Verdict, verdict_of
 from trainer.config import PreviewConfig
 from trainer.config_concepts import ConceptConfig
@@ -52,7 +53,7 @@ class Asked:
                 self._said[text] = self.base.encode_captions([text])
         return Conditioning(torch.cat([self._said[text].words for text in texts]))
 
-    def judged(self, case: Case) -> tuple[Verdict, Figures]:
+    def measured(self, case: Case) -> tuple[CalledBy, Figures]:
         """As a job whose concept is of kind AUTO would find them before it trains."""
         shown = evenly(len(case.pictures), QUICK.pictures)
         means, _ = self.base.encode_pictures(np.stack([np.asarray(case.pictures[place]) for place in shown]))
@@ -78,7 +79,7 @@ class Asked:
         )
         said = naming_for(instrument, pictures, [case.captions[place] for place in shown], concept, QUICK)
         found = figures(instrument.evidence(pictures, said, instrument.drawn(said.named), QUICK.pairs))
-        return verdict_of(found, said.by), found
+        return said.by, found
 
 
 def _quiet(_: int, __: int) -> None:
@@ -89,19 +90,20 @@ Judged = tuple[Case, Verdict, Figures]
 
 
 def verdicts(folder: Path, all_cases: Iterable[Case], work: Path) -> Iterator[Judged]:
-    """Each case with its verdict and figures, those of a run before from `work`."""
+    """Each case with its verdict and figures; what was measured before is kept in `work`, and judged by the rule of today."""
     asked: Asked | None = None
     work.mkdir(parents=True, exist_ok=True)
     for case in all_cases:
         kept = work / f"{case.name.replace(' ', '-').replace(':', '')}.json"
         if not kept.exists():
             asked = asked or Asked(folder)
-            verdict, found = asked.judged(case)
+            by, measured = asked.measured(case)
             partial = kept.with_suffix(".partial")
-            partial.write_text(json.dumps({"verdict": verdict.value, "figures": dataclasses.asdict(found)}))
+            partial.write_text(json.dumps({"by": by.value, "figures": dataclasses.asdict(measured)}))
             partial.replace(kept)
         plain = json.loads(kept.read_text())
-        yield case, Verdict(plain["verdict"]), _figures(plain["figures"])
+        found = _figures(plain["figures"])
+        yield case, verdict_of(found, CalledBy(plain["by"])), found
 
 
 def _figures(plain: dict[str, Any]) -> Figures:
