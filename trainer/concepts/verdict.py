@@ -18,7 +18,7 @@ class Verdict(enum.StrEnum):
     """What the base makes of a concept."""
 
     NEW = "NEW"
-    """It never met it."""
+    """It would not have drawn it, and does not know it by its name."""
     MODIFIED = "MODIFIED"
     """It knows the thing by its name, and renders it otherwise."""
     KNOWN = "KNOWN"
