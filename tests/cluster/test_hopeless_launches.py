@@ -165,8 +165,8 @@ def test_a_disk_that_does_not_suffice_ends_a_launch_which_is_told_and_tried_agai
     wait_for(private_witness.client, narrow.name, lambda job: len(job.launches) >= 2, seconds=280)
     private_witness.client.cancel_job(narrow.name)
     job = private_witness.ended(narrow.name)
+    # What a launch learnt before the node looked at its disk (every ten seconds) is kept, as of any job that is cancelled.
     assert 'volume "work" exceeds the limit "1Mi"' in job.launches[0].message
-    assert not job.adapters
 
 
 def assert_cancelled(witness: Witness, place: Installed | PrivateService, job: v1.TrainingJob) -> None:
