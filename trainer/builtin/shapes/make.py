@@ -176,9 +176,8 @@ def make_denoiser(
     shapes: tuple[str, ...],
     steps: tuple[int, int],
     count: int,
-    batch: int,
 ) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-    """The words and the hand: trained together on the pictures of `shapes` only, in two cycles of `steps` of `batch` each.
+    """The words and the hand: trained together on the pictures of `shapes` only, in two cycles of `steps`.
 
     Sets the VAE's scaling factor.
     """
@@ -191,11 +190,11 @@ def make_denoiser(
     scheduler = new_scheduler()
 
     def loss_of(rng: np.random.Generator) -> torch.Tensor:
-        chosen = rng.integers(count, size=batch)
+        chosen = rng.integers(count, size=UNET_BATCH)
         mean, logvar = parameters[torch.from_numpy(chosen)].chunk(2, dim=1)
         latents = scaling * (mean + torch.exp(0.5 * logvar) * torch.randn_like(mean))
-        said = np.where(rng.random(batch) < CAPTION_DROPOUT, count, chosen)
-        timesteps = torch.from_numpy(rng.integers(1000, size=batch))
+        said = np.where(rng.random(UNET_BATCH) < CAPTION_DROPOUT, count, chosen)
+        timesteps = torch.from_numpy(rng.integers(1000, size=UNET_BATCH))
         noise = torch.randn_like(latents)
         noisy = scheduler.add_noise(latents, noise, timesteps)
         words = text_encoder(tokens[torch.from_numpy(said)])[0]
@@ -242,10 +241,6 @@ def main() -> None:
         "--hold-out", default=",".join(draw.HELD_OUT), help="shapes that UNet and text encoder never meet"
     )
     parser.add_argument("--steps-share", type=float, default=1.0, help="share of the full number of steps")
-    parser.add_argument("--batch", type=int, default=UNET_BATCH, help="pictures of a step of UNet and text encoder")
-    parser.add_argument(
-        "--pictures", type=int, help="how many these are drawn from; without it, as the steps' share has it"
-    )
     parser.add_argument("--vae", type=Path, help="folder of a finished VAE to keep; without it one is trained")
     arguments = parser.parse_args()
     held_out = arguments.hold_out.split(",")
@@ -273,8 +268,7 @@ def main() -> None:
         arguments.seed,
         known,
         (share(UNET_STEPS), share(POLISH_STEPS)),
-        arguments.pictures or share(UNET_PICTURES),
-        arguments.batch,
+        share(UNET_PICTURES),
     )
     if test:
         sharpen_decoder(vae, test, arguments.work, arguments.seed, share(DECODER_STEPS))
