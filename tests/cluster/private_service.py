@@ -10,13 +10,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from loramill.channel import ADDRESS_VARIABLE
 from loramill.client import Client
 from loramill.credentials import Credentials
 from store.s3 import S3Store
@@ -35,14 +36,18 @@ class PrivateService:
     tenant = "local"
     """Of everybody who calls it."""
 
-    def __init__(self, installed: Installed, namespace: str, folder: Path, operator_file: Object) -> None:
-        """`folder` is for its files and its log; `operator_file` what differs from the installed service's."""
+    def __init__(
+        self, installed: Installed, namespace: str, folder: Path, operator_file: Object, settings: Sequence[str] = ()
+    ) -> None:
+        """`folder` is for its files and its log; `operator_file` what differs from the installed service's; `settings` are
+        further flags."""
         self.installed = installed
         self.namespace = namespace
         self.store = S3Store(
             installed.description["service"]["bucket"], f"{namespace}/", client=client_of(installed.s3)
         )
         self._folder = folder
+        self._settings = settings
         self._config = folder / "operator.yaml"
         self.configure(**operator_file)
         self._log = folder / "service.log"
@@ -59,7 +64,15 @@ class PrivateService:
         settings = ("--port=0", "--metrics-port=0", "--health-port=0", f"--data={self._folder / 'data'}")
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service", f"--config={self._config}", "--log-format=json", *settings],
+                [
+                    sys.executable,
+                    "-m",
+                    "service",
+                    f"--config={self._config}",
+                    "--log-format=json",
+                    *settings,
+                    *self._settings,
+                ],
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
@@ -92,6 +105,20 @@ class PrivateService:
     def client(self) -> Client:
         return Client(self.address, credentials=Credentials())
 
+    def command(self, *words: str) -> str:
+        """What the command `loramill`, which an operator has, prints; it succeeds."""
+        done = subprocess.run(
+            [sys.executable, "-m", "loramill.cli", *words],
+            cwd=ROOT,
+            env={**os.environ, ADDRESS_VARIABLE: self.address},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"loramill {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
     def objects(self, kind: str, job: str = "") -> list[Object]:
         """All of a kind in the namespace of its Jobs; of one training job if its id is given."""
         return self.installed.objects(kind, job, self.namespace)
@@ -123,10 +150,13 @@ def _merged(file: Any, changes: Any) -> Any:
 
 
 @contextmanager
-def private_service(installed: Installed, folder: Path, **operator_file: Any) -> Iterator[PrivateService]:
-    """It runs until it is left, and then nothing of it remains: `operator_file` says what differs from the installed one's."""
+def private_service(
+    installed: Installed, folder: Path, settings: Sequence[str] = (), **operator_file: Any
+) -> Iterator[PrivateService]:
+    """It runs until it is left, and then nothing of it remains: `operator_file` says what differs from the installed one's,
+    `settings` are further flags."""
     with api_server().namespace(RESTRICTED) as namespace:
-        service = PrivateService(installed, namespace, folder, operator_file)
+        service = PrivateService(installed, namespace, folder, operator_file, settings)
         try:
             service.start()
             yield service

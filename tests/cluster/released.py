@@ -26,6 +26,7 @@ from tests.service.auth.authority import Authority
 RELEASE = "chart"
 ADDRESS = "10.96.50.77"
 """Of its Service; no other may have it meanwhile."""
+TARGET = f"{ADDRESS}:50051"
 CALLER = "caller"
 
 
@@ -40,10 +41,13 @@ class Released:
     values: Object
     ca: Path
 
-    def client(self) -> Client:
+    def token(self) -> str:
+        """Of the one who calls."""
         asked = ("create", "token", CALLER, "--audience", "loramill", "--duration", "3600s")
-        token = self.installed.kubectl("-n", self.namespace, *asked).strip()
-        return Client(f"{ADDRESS}:50051", credentials=Credentials(token=token, ca=self.ca))
+        return self.installed.kubectl("-n", self.namespace, *asked).strip()
+
+    def client(self) -> Client:
+        return Client(TARGET, credentials=Credentials(token=self.token(), ca=self.ca))
 
     def upgrade(self, chart: Path, values: Object) -> None:
         """Returns when every replica is of the new revision."""

@@ -1,4 +1,4 @@
-"""An OTLP collector on loopback, as OpenTelemetry's own takes spans by HTTP, that keeps them."""
+"""An OTLP collector, as OpenTelemetry's own takes spans by HTTP, that keeps them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Collector:
 
 
 @contextmanager
-def collector() -> Iterator[Collector]:
+def collector(host: str = "127.0.0.1") -> Iterator[Collector]:
+    """At a free port of an address of this machine."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
@@ -48,8 +50,8 @@ def collector() -> Iterator[Collector]:
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Collector(f"http://127.0.0.1:{server.server_port}")
+    server = ThreadingHTTPServer((host, 0), Handler)
+    found = Collector(f"http://{host}:{server.server_port}")
     threading.Thread(target=server.serve_forever, name="collector", daemon=True).start()
     try:
         yield found
