@@ -74,8 +74,8 @@ def ended_jobs(
 ) -> Iterator[tuple[str, v1.TrainingJobState.ValueType]]:
     """(id, state) of ended jobs behind the job `after`, newest first; about so many are taken `at_once`. Reads no objects."""
     prefix = TenantKeys(tenant).ended_prefix
-    # "~" sorts behind "." and every state's letters: the listing starts behind all entries of the job.
-    for entry in store.list(prefix, f"{prefix}{after}.~" if after else "", at_once):
+    # "z" sorts behind every state's capital letters: the listing starts behind all entries of the job.
+    for entry in store.list(prefix, f"{prefix}{after}.z" if after else "", at_once):
         job, _, state = entry.key.removeprefix(prefix).partition(".")
         yield job, v1.TrainingJobState.Value(_STATE_PREFIX + state)
 

@@ -241,7 +241,7 @@ LISTINGS = [  # prefix, after, keys
 
 def test_a_listing_is_in_order_of_the_bytes(store: ObjectStore) -> None:
     for key in reversed(LISTED):
-        store.put_new(key, b"")
+        store.put_new(key, b"1")
     for prefix, after, expected in LISTINGS:
         assert keys(store, prefix, after) == expected, (prefix, after)
         assert [found.key for found in store.list(prefix, after, at_once=1)] == expected, (prefix, after)

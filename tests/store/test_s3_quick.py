@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from store import AlreadyExists, NotFound, StoreUnavailable
 from store.s3 import S3Store
 from store.s3_client import make_client
 from tests.moto_s3 import moto_keys
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 Answer = tuple[int, str]
 
@@ -132,3 +136,43 @@ def test_keys_that_obstore_would_write_otherwise_are_not_its_business() -> None:
     with answering(lambda *_: (200, "1")) as (store, askers):
         store.get("a~b")
     assert askers == ["boto3"]
+
+
+def page(numbers: range, following: str = "") -> str:
+    entry = "<Contents><Key>a/{:04}</Key><Size>1</Size><LastModified>2026-11-28T10:00:00.123Z</LastModified></Contents>"
+    after = f"<NextContinuationToken>{following}</NextContinuationToken>" if following else ""
+    truncated = f"<IsTruncated>{str(bool(following)).lower()}</IsTruncated>"
+    return f"<ListBucketResult>{truncated}{after}{''.join(map(entry.format, numbers))}</ListBucketResult>"
+
+
+def test_a_listing_that_breaks_off_is_boto3s_to_go_on_with() -> None:
+    def answer(_method: str, _content: bytes, number: int) -> Answer:
+        return [(200, page(range(1000), "more")), (503, error("SlowDown")), (200, page(range(1000, 1002)))][number - 1]
+
+    with answering(answer) as (store, askers):
+        assert [found.key for found in store.list("a/")] == [f"a/{number:04}" for number in range(1002)]
+    assert askers == ["obstore", "obstore", "boto3"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "after", "at_once", "asker"),
+    [
+        ("a/", "", 1000, "obstore"),
+        ("a/", "a/0001", 1000, "obstore"),
+        ("a/", "a/", 1000, "boto3"),
+        ("a/", "a/0001~", 1000, "boto3"),
+        ("a", "", 1000, "boto3"),
+        ("a/", "", 10, "boto3"),
+    ],
+)
+def test_who_is_asked_for_a_listing(prefix: str, after: str, at_once: int, asker: str) -> None:
+    with answering(lambda *_: (200, page(range(2)))) as (store, askers):
+        assert [found.modified.microsecond for found in store.list(prefix, after, at_once)] == [0, 0]
+    assert askers == [asker]
+
+
+def test_a_marker_of_an_empty_folder_is_no_object(quick_store: S3Store, s3_client: S3Client, bucket: str) -> None:
+    quick_store.put_new("a/b", b"1")
+    s3_client.put_object(Bucket=bucket, Key="some/prefix/a/folder/", Body=b"")
+    quick_store.put_new("a/z", b"")
+    assert [found.key for found in quick_store.list("a/")] == ["a/b", "a/z"]
