@@ -56,6 +56,12 @@ def assignment_of(
     )
 
 
+def leads_elsewhere(store: ObjectStore, facts: JobFacts) -> bool:
+    """Whether the newest launch was recorded in another place than this store, of which it is a copy."""
+    newest, control = facts.newest, TenantKeys(facts.tenant).job(facts.job).control
+    return newest is not None and newest.assignment.control_uri != uri_of(store, control)
+
+
 def passed_on(store: ObjectStore, facts: JobFacts) -> dict[str, Any]:
     """What an assignment takes from the job's record as it stands there, by JSON name: a newer service may have accepted the job,
     and its trainer shall know all that was asked for. Raises RecordError for a job that this version cannot launch rightly."""

@@ -33,6 +33,8 @@ class Observation:
     finals: tuple[Deliverable, ...] = ()
     stray: Execution | None = None
     """What the executor knows of the launch after the newest one, where the store may be an older copy; else it is not asked."""
+    leads_elsewhere: bool = False
+    """Whether the newest launch was recorded when all of this lay in another place: a trainer would work there."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ def _decide(observation: Observation, situation: Situation) -> Action:
     causes = causes_of(facts.launches, now, situation.watched_since)
     all_over = len(causes) == len(facts.launches)
     outcome = decide_outcome(facts, observation.finals, causes if all_over else (), situation.policy, now)
+    if outcome is None and newest is not None and not all_over and observation.leads_elsewhere:
+        return EndLaunch(newest.number, _end_elsewhere(newest, now))
     if situation.restored and (outcome is None or outcome.state == v1.TRAINING_JOB_STATE_FAILED):
         # Only what its trainer's end proves; all else waits for an operator.
         lost = lost_outcome(facts, observation.stray, now)
@@ -168,6 +172,15 @@ def _let_work(newest: LaunchFacts, facts: JobFacts, situation: Situation) -> Act
         return EndLaunch(newest.number, end)
     want = end_for_want(facts, situation.now)
     return EndLaunch(newest.number, want) if want is not None else Wait()
+
+
+def _end_elsewhere(newest: LaunchFacts, now: datetime) -> v1.LaunchEnd:
+    return v1.LaunchEnd(
+        schema_version=1,
+        reason=v1.STATE_REASON_PREEMPTED,
+        message=f"The store was moved after launch {newest.number} was recorded, which never began here.",
+        create_time=to_timestamp(now),
+    )
 
 
 def _launch_again(newest: LaunchFacts, causes: tuple[Cause, ...], situation: Situation) -> Action:

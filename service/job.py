@@ -133,6 +133,8 @@ def standing_of(facts: JobFacts, now: datetime, queue_position: int | None = Non
         return _held_up(newest)
     if cause_of(newest, now) is not None:
         return _between_launches(facts, now, held_back)
+    if held_back and newest.claim is None and newest.execution is not None and not newest.alive:
+        return Standing(v1.TRAINING_JOB_STATE_LAUNCHING, v1.STATE_REASON_HELD_BACK, held_back)
     if not _runs(newest) and _held_up(newest).reason != v1.STATE_REASON_UNSPECIFIED:
         return _without_machine(facts, now) or _held_up(newest)
     if newest.claim is not None:

@@ -18,7 +18,7 @@ import structlog
 
 from loramill import v1
 from service import admission, holds, indexes, restored
-from service.assignments import assignment_of, passed_on
+from service.assignments import assignment_of, leads_elsewhere, passed_on
 from service.compute_classes import LOCAL
 from service.decision import (
     EndLaunch,
@@ -159,7 +159,7 @@ class Reconciler:
             await asyncio.to_thread(indexes.clear_removed, self._store, tenant, job)
             return None
         # Decide, from nothing but that.
-        facts = observation.facts
+        facts, admission_then = observation.facts, self._admission
         action = decide(observation, self._situation(key, facts))
         # Act.
         match action:
@@ -169,6 +169,11 @@ class Reconciler:
             case Launch(number, compute_class):
                 # Taken before anything is waited for: an older job may come to light meanwhile, and must not find it free.
                 self._places[key] = replace(self._places[key], waits=False)
+                # Asked for now, so that none begins after an operator was told that none does.
+                if number > len(facts.launches):
+                    await self._read_admission()
+                if self._admission != admission_then:
+                    return await self.reconcile(tenant, job)
                 await asyncio.to_thread(self._launch, facts, number, compute_class)
                 self._look_again(key)
             case EndLaunch(number, end):
@@ -200,9 +205,10 @@ class Reconciler:
         if not ended and self._admission.restored:
             stray = self._executor.observe(key.tenant, key.job, len(facts.launches) + 1)
         if not ended and (not facts.launches or not is_over(facts, self._clock(), self._watched_since)):
-            return Observation(facts, stray=stray)
+            return Observation(facts, stray=stray, leads_elsewhere=leads_elsewhere(self._store, facts))
         facts = with_adapters(self._store, facts)
-        return Observation(facts, () if ended else deliverables(self._store, facts), stray)
+        finals = () if ended else deliverables(self._store, facts)
+        return Observation(facts, finals, stray, leads_elsewhere(self._store, facts))
 
     def _keep_place(self, key: JobKey, observation: Observation | None) -> None:
         """Remembers whether the job waits, is under way or needs no place; one that becomes free is given on."""
@@ -299,11 +305,11 @@ class Reconciler:
             completed = await asyncio.to_thread(indexes.sweep, self._store, tenant)
             if completed:
                 log.info("jobs that were recorded and not listed are listed now", tenant=tenant, jobs=completed)
-        await self._admission_has_changed()
+        await self._read_admission()
         observed = await asyncio.gather(*(self._learn_place(key) for key in await asyncio.to_thread(self._active)))
         if self._control is not None:
             await asyncio.to_thread(self._notice_restore, self._control, [each.facts for each in observed if each])
-            await self._admission_has_changed()
+            await self._read_admission()
 
     def _notice_restore(self, control: AdmissionControl, living: list[JobFacts]) -> None:
         """Pauses where the executor knows more than the record: then the store is an older copy of itself."""
@@ -334,10 +340,12 @@ class Reconciler:
         while True:
             active = await self._persistent(Exception, asyncio.to_thread, self._active)
             look, in_look = divmod(round_, rounds_of_a_look)
-            changed = in_look == 0 and await self._admission_has_changed()
+            if in_look == 0:
+                await self._persistent(Exception, self._read_admission)
+            self._take_up_admission()
             # And those that hold a place here: what works for a job after its end, and what another service has ended.
             for key in {*active, *self._places}:
-                due = in_look == 0 and (changed or look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
+                due = in_look == 0 and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
                 if due or key not in self._places:
                     self._queue.add(key)
             # Whose turn it is not to give places hears of others' jobs at the next look: no requests cost more than listings.
@@ -345,15 +353,19 @@ class Reconciler:
             round_ += rounds
             await asyncio.sleep(rounds * self._settings.interval.total_seconds())
 
-    async def _admission_has_changed(self) -> bool:
-        """Whether an operator has held jobs back since the last look, or has let them begin."""
-        if self._control is None:
-            return False
-        before, self._admission = (
-            self._admission,
-            await self._persistent(Exception, asyncio.to_thread, self._control.refresh),
-        )
-        return before != self._admission
+    async def _read_admission(self) -> None:
+        """Takes up what operators have set, whichever service they told. Raises StoreError."""
+        if self._control is not None:
+            await asyncio.to_thread(self._control.refresh)
+        self._take_up_admission()
+
+    def _take_up_admission(self) -> None:
+        """The same, as far as this very service was told or has read it. After a change all jobs are looked at."""
+        if self._control is None or self._admission == self._control.admission:
+            return
+        self._admission = self._control.admission
+        for place in self._places.values():
+            self.wake(place.tenant, place.job)
 
     def _merely_waits(self, key: JobKey) -> bool:
         """Whether nothing is expected of the job: others are before it, and who changes something about it wakes it."""

@@ -42,11 +42,20 @@ def _folder(generation: int, step: int) -> str:
 
 
 def job_sha256(assignment: v1.Assignment) -> str:
-    """A digest of what the trained numbers depend on: a checkpoint of another job is never taken."""
-    spec = assignment.spec.SerializeToString(deterministic=True)
-    others = (assignment.base_model.digest, assignment.dataset_manifest_uri, assignment.initial_adapter_sha256)
-    words = b"\x00".join([spec, *(other.encode() for other in others)])
-    return hashlib.sha256(words).hexdigest()
+    """A digest of what the trained numbers depend on, wherever that lies: a checkpoint of another job is never taken, one that
+    was copied into another store with its job is. The spec names the dataset, whose content never changes."""
+    return _sha256_over(assignment, assignment.base_model.digest, assignment.initial_adapter_sha256)
+
+
+def names_of(assignment: v1.Assignment) -> frozenset[str]:
+    """All that a checkpoint may call the job that it belongs to: trainers of earlier versions took in where its dataset lay."""
+    base, initial = assignment.base_model.digest, assignment.initial_adapter_sha256
+    return frozenset({job_sha256(assignment), _sha256_over(assignment, base, assignment.dataset_manifest_uri, initial)})
+
+
+def _sha256_over(assignment: v1.Assignment, *others: str) -> str:
+    words = [assignment.spec.SerializeToString(deterministic=True), *(other.encode() for other in others)]
+    return hashlib.sha256(b"\x00".join(words)).hexdigest()
 
 
 def commit(run: ObjectStore, checkpoint: Checkpoint, job: str) -> None:
@@ -76,10 +85,10 @@ def commit(run: ObjectStore, checkpoint: Checkpoint, job: str) -> None:
     )
 
 
-def _verified(runs: ObjectStore, key: str, job: str) -> Checkpoint | None:
+def _verified(runs: ObjectStore, key: str, names: frozenset[str]) -> Checkpoint | None:
     try:
         manifest = read_record(runs, key, v1.CheckpointManifest)
-        if manifest is None or manifest.job_sha256 != job:
+        if manifest is None or manifest.job_sha256 not in names:
             return None
         content = runs.get(key.removesuffix("manifest.json") + "state.safetensors")
     except (NotFound, RecordError) as error:
@@ -97,9 +106,10 @@ def _verified(runs: ObjectStore, key: str, job: str) -> Checkpoint | None:
     )
 
 
-def choose(runs: ObjectStore, job: str, generation: v1.Generation = FIRST) -> Checkpoint | None:
-    """The checkpoint to go on from: the highest step of the generation, of any run of the job, whose manifest verifies; else the
-    one that the generation began with. What was saved of the generation before, behind that, is never gone back to."""
+def choose(runs: ObjectStore, names: frozenset[str], generation: v1.Generation = FIRST) -> Checkpoint | None:
+    """The checkpoint to go on from, of those that have one of the job's names (`names_of`): the highest step of the generation,
+    of any run of the job, whose manifest verifies; else the one that the generation began with. What was saved of the generation
+    before, behind that, is never gone back to."""
     begun = (generation.generation - 1, generation.from_step)
     manifests = []
     for info in runs.list():
@@ -108,7 +118,7 @@ def choose(runs: ObjectStore, job: str, generation: v1.Generation = FIRST) -> Ch
         if place is not None and (place[0] == generation.generation or place == begun):
             manifests.append((place, info.key))
     for _, key in sorted(manifests, reverse=True):
-        found = _verified(runs, key, job)
+        found = _verified(runs, key, names)
         if found is not None:
             return found
     return None

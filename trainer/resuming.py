@@ -33,7 +33,7 @@ def resumed(training: Training, record: RunRecord, fingerprint: str) -> Start:
     """Goes on from the best checkpoint of the newest generation; `training` is at its beginning."""
     generation = generations.current(record.line)
     warnings = [generation.message] if generation.message else []
-    found = checkpoint.choose(record.runs, checkpoint.job_sha256(record.assignment), generation)
+    found = checkpoint.choose(record.runs, checkpoint.names_of(record.assignment), generation)
     if found is None:
         return Start(step=0, trained_seconds=0.0, generation=generation, warnings=warnings)
     if found.numeric_fingerprint != fingerprint:
@@ -63,15 +63,15 @@ def taken_back(
             f"{error} Training had been taken back to step {generation.from_step} once already, and had gone on at "
             f"{generation.rate_factor:g} times its learning rates."
         ) from error
-    job = checkpoint.job_sha256(record.assignment)
-    good = checkpoint.choose(record.runs, job, generation)
+    names = checkpoint.names_of(record.assignment)
+    good = checkpoint.choose(record.runs, names, generation)
     from_step = good.step if good is not None else 0
     message = (
         f"{error} Training was taken back to step {from_step}, its last good state, and went on from there at half its "
         "learning rates."
     )
     opened = generations.open_next(record.line, generation, from_step=from_step, message=message)
-    found = checkpoint.choose(record.runs, job, opened)
+    found = checkpoint.choose(record.runs, names, opened)
     if found is None:
         begin_again(training, first_values)
     else:

@@ -131,7 +131,7 @@ class SimulatedTrainer:
         return Preempted(f"The trainer was told to stop {where}.")
 
     def _go_on(self) -> None:
-        found = checkpoint.choose(self._record.runs, self._job, generations.current(self._record.line))
+        found = checkpoint.choose(self._record.runs, frozenset({self._job}), generations.current(self._record.line))
         self.first_step = self.last_step = found.step if found is not None else 0
         self._tell(v1.PHASE_TRAINING)
 

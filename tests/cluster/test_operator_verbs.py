@@ -116,7 +116,7 @@ def bound(place: Place, without_capacity: v1.TrainingJob, movable: v1.TrainingJo
     told = wait_for(place.client, job.name, waits_for(HELD_BACK))
     assert told.state == v1.TRAINING_JOB_STATE_QUEUED
     assert "the store moves tonight" in told.state_message
-    found = place.stuck()[job.name]
+    found = eventually("it to be listed", lambda: place.stuck().get(job.name))
     assert (found["tenant"], found["stateReason"]) == (place.private.tenant, "STATE_REASON_HELD_BACK")
     assert "loramill admission show" in found["remedy"]
     # What has begun goes on meanwhile, and nothing else begins.
@@ -141,7 +141,7 @@ def test_a_drained_class_is_left_with_a_checkpoint_and_what_may_go_nowhere_waits
     told = wait_for(place.client, bound.name, waits_for(HELD_BACK))
     assert told.state == v1.TRAINING_JOB_STATE_LAUNCHING
     assert "new driver" in told.state_message
-    assert place.stuck()[bound.name]["computeClass"] == "near"
+    assert eventually("it to be listed", lambda: place.stuck().get(bound.name))["computeClass"] == "near"
     assert "near" in place.private.command("admission", "show")
     moved = place.gone_on(movable, 2)
     assert [launch.compute_class for launch in moved.launches] == ["near", "far"]

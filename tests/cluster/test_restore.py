@@ -3,6 +3,8 @@ comes from, and on one that knows nothing of it."""
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +17,11 @@ from loramill.client import Client
 from service.keys import TenantKeys
 from store.object_store import NotFound
 from store.s3 import S3Store
-from tests.cluster.installed import Installed, Object, eventually
+from tests.cluster.disturbances import signal_container
+from tests.cluster.installed import Installed, Object
 from tests.cluster.private_service import PrivateService, private_service
 from tests.cluster.s3_servers import client_of
-from tests.cluster.training import draw_pictures, finished, has_step, job_id, job_spec, trains, wait_for, waits_for
+from tests.cluster.training import draw_pictures, finished, job_id, job_spec, wait_for, waits_for
 
 CLASS: Object = {"gpus": 0, "cpu": "800m", "memory": "3Gi", "ephemeral_storage": "2Gi"}
 LABEL = "loramill.dev/test-restore"
@@ -29,8 +32,8 @@ CANCELLED, FAILED, SUCCEEDED = (
     v1.TRAINING_JOB_STATE_FAILED,
     v1.TRAINING_JOB_STATE_SUCCEEDED,
 )
-STEPS = 200
-"""Enough to be in the middle when the backup is taken."""
+STEPS, CHECKPOINT_EVERY = 100, 10
+"""Enough to be in the middle when the backup is taken, as soon as there is a checkpoint."""
 ENDLESS = 20_000
 
 
@@ -72,10 +75,6 @@ def before(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> It
         try:
             with private.client() as client:
                 live(before, client, client.upload_dataset(pictures).name)
-            # As docs/operate.md has it: the service is stopped, what trains is deleted, the Jobs stay.
-            private.stop()
-            in_jobs = ("--namespace", private.namespace)
-            installed.kubectl(*in_jobs, "delete", "pods", "-l", "loramill.dev/job")
             yield before
         finally:
             for backup in backups:
@@ -83,26 +82,49 @@ def before(installed: Installed, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def live(before: Before, client: Client, dataset: str) -> None:
-    """What happens before the backup, and after it."""
+    """What happens before the backup, and after it until all is lost."""
+    private, jobs = before.private, before.jobs
 
     def create(what: str, steps: int, compute_class: str = "cpu") -> str:
-        spec = job_spec(dataset, steps=steps, compute_class=compute_class, checkpoint_every=5)
-        before.jobs[what] = client.create_job(spec)
-        return before.jobs[what].name
+        spec = job_spec(dataset, steps=steps, compute_class=compute_class, checkpoint_every=CHECKPOINT_EVERY)
+        jobs[what] = client.create_job(spec)
+        return jobs[what].name
 
-    launched = create("launched", 4, "late")
+    create("launched", 4, "late")
     ended, killed = create("ended", 4), create("killed", ENDLESS)
     assert finished(client, ended).state == SUCCEEDED
-    wait_for(client, killed, trains)
-    wait_for(client, launched, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
-    went_on = create("went on", STEPS)
-    before.jobs["went on"] = wait_for(client, went_on, has_step(10))
-    for backup in before.backups:
-        backup.take(before.private.store)
-    begun_later = create("begun later", 4)
-    for name in (went_on, begun_later):
-        assert finished(client, name).state == SUCCEEDED
-    before.learnt = tensors_of(client, went_on)
+    wait_for(client, killed, lambda _: has_checkpoint(private, jobs["killed"]))
+    [pod] = private.objects("pods", job_id(jobs["killed"]))
+    with stopped(pod):  # so that it takes no time from the others
+        went_on = create("went on", STEPS)
+        wait_for(client, went_on, lambda _: has_checkpoint(private, jobs["went on"]))
+        wait_for(client, jobs["launched"].name, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
+        for backup in before.backups:
+            backup.take(private.store)
+        begun_later = create("begun later", 4, "late")
+        wait_for(client, begun_later, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
+        assert finished(client, went_on).state == SUCCEEDED
+        before.learnt = tensors_of(client, went_on)
+    # As docs/operate.md has it: the service is stopped, what trains is deleted, the Jobs stay.
+    private.stop()
+    in_jobs = ("--namespace", private.namespace)
+    private.installed.kubectl(*in_jobs, "delete", "pods", "-l", "loramill.dev/job")
+
+
+def has_checkpoint(private: PrivateService, job: v1.TrainingJob) -> bool:
+    runs = TenantKeys(private.tenant).job(job_id(job)).runs
+    return any(
+        "/checkpoints/" in entry.key and entry.key.endswith("manifest.json") for entry in private.store.list(runs)
+    )
+
+
+@contextmanager
+def stopped(pod: Object) -> Iterator[None]:
+    signal_container(pod, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_container(pod, signal.SIGCONT)
 
 
 def tensors_of(client: Client, job: str) -> str:
@@ -111,60 +133,50 @@ def tensors_of(client: Client, job: str) -> str:
     return adapter.tensors_sha256
 
 
-@contextmanager
-def restored(private: PrivateService, backup: Backup) -> Iterator[Client]:
-    """A service on the backup, that holds everything back."""
-    private.stop()
-    private.configure(compute={"classes": CLASSES}, store=backup.store.uri)
-    private.start()
-    with private.client() as client:
-        eventually("it to notice", lambda: client.get_admission().restored)
-        assert client.get_admission().paused
-        yield client
-
-
 def test_on_the_same_cluster_it_notices_by_itself_and_launches_nothing_that_had_finished(
     before: Before, tmp_path: Path
 ) -> None:
-    jobs, private = before.jobs, before.private
+    jobs, private, backup = before.jobs, before.private, before.backups[0]
     made = names(private.objects("jobs"))
-    with restored(private, before.backups[0]) as client:
-        assert "the record knows nothing" in client.get_admission().reason
+    private.configure(compute={"classes": CLASSES}, store=backup.store.uri)
+    private.start()
+    with private.client() as client:
+        admission = client.get_admission()
+        assert admission.paused
+        assert "the record knows nothing" in admission.reason
+        assert "the store was restored" in private.command("admission", "show")
         lost = finished(client, jobs["went on"].name)
         assert (lost.state, lost.state_reason) == (FAILED, v1.STATE_REASON_RECORD_LOST)
         assert "new request_id" in lost.state_message
-        killed = wait_for(client, jobs["killed"].name, waits_for(HELD_BACK))
-        assert "Nothing is launched until the operator has seen to it" in killed.state_message
-        known = {job.name: job.state for job in client.list_jobs()}
-        assert jobs["begun later"].name not in known
-        assert known[jobs["ended"].name] == SUCCEEDED
+        waiting = [jobs[what].name for what in ("killed", "launched")]
+        for name in waiting:
+            told = wait_for(client, name, waits_for(HELD_BACK))
+            assert "Nothing is launched until the operator has seen to it" in told.state_message
+        assert {job.name for job in client.list_jobs()} == {lost.name, jobs["ended"].name, *waiting}
+        assert client.get_job(jobs["ended"].name).state == SUCCEEDED
         [adapter] = client.list_adapters(job=jobs["ended"].name)
         assert client.download_adapter(adapter.name, tmp_path)
-        assert jobs["killed"].name in private.command("operator", "stuck", "-o", "json")
-        assert "the store was restored" in private.command("admission", "show")
+        stuck = json.loads(private.command("operator", "stuck", "-o", "json"))
+        assert {job["name"] for job in stuck} == {*waiting}
         assert names(private.objects("jobs")) == made, "nothing was launched"
         private.command("admission", "resume")
-        again = wait_for(client, killed.name, lambda job: len(job.launches) == 2 and trains(job))
-        assert resumed(client, again)
-        for name in (killed.name, jobs["launched"].name):
+        for name in waiting:
+            again = wait_for(client, name, lambda job: len(job.launches) == 2)
+            assert again.launches[0].exit_code in (0, v1.EXIT_CODE_PREEMPTED), again.launches[0]
             client.cancel_job(name)
             assert finished(client, name).state == CANCELLED
+        assert f"loramill-{job_id(lost)}-2" not in names(private.objects("jobs"))
 
 
 def names(objects: list[Object]) -> set[str]:
     return {found["metadata"]["name"] for found in objects}
 
 
-def resumed(client: Client, job: v1.TrainingJob) -> bool:
-    """Whether its second launch went on from a checkpoint."""
-    return any('"resumed"' in line for line in client.stream_logs(job.name, launch=2))
-
-
 def test_on_another_cluster_the_operator_says_so_and_what_had_not_ended_goes_on_to_the_same_bits(
     installed: Installed, before: Before, tmp_path: Path
 ) -> None:
     jobs, backup = before.jobs, before.backups[1]
-    changes = {"compute": {"classes": [CLASS | {"name": "cpu"}, CLASS | {"name": "late"}]}, "store": backup.store.uri}
+    changes = {"compute": {"classes": CLASSES}, "store": backup.store.uri}
     with (
         private_service(installed, tmp_path, ("--restored=2026-11-28",), **changes) as private,
         private.client() as client,
@@ -172,18 +184,15 @@ def test_on_another_cluster_the_operator_says_so_and_what_had_not_ended_goes_on_
         assert "the store was restored (2026-11-28)" in client.get_admission().reason
         for what in ("went on", "killed", "launched"):
             wait_for(client, jobs[what].name, waits_for(HELD_BACK))
-        client.cancel_job(jobs["killed"].name)  # whoever does not want it again
+        client.cancel_job(jobs["killed"].name)  # nobody wants it any more
         assert finished(client, jobs["killed"].name).state == CANCELLED
         assert not private.objects("jobs"), "nothing was launched"
         private.command("admission", "resume")
-        went_on, launched = (finished(client, jobs[what].name) for what in ("went on", "launched"))
-        assert (went_on.state, launched.state) == (SUCCEEDED, SUCCEEDED), (
-            went_on.state_message,
-            launched.state_message,
-        )
-        assert [launch.number for launch in went_on.launches] == [1, 2]
-        assert resumed(client, went_on)
+        launched = wait_for(client, jobs["launched"].name, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
+        assert "The store was moved after launch 1 was recorded" in launched.launches[0].message
+        assert len(launched.launches) == 2
+        client.cancel_job(launched.name)
+        went_on = finished(client, jobs["went on"].name)
+        assert (went_on.state, len(went_on.launches)) == (SUCCEEDED, 2), went_on.state_message
+        assert any('"resumed"' in line for line in client.stream_logs(went_on.name, launch=2))
         assert tensors_of(client, went_on.name) == before.learnt
-    # Nobody has touched the place that the backup was taken of.
-    root = TenantKeys(before.private.tenant).job(job_id(jobs["launched"])).runs
-    assert not list(before.private.store.list(root))

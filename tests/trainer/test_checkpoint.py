@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,10 @@ import torch
 from loramill import v1
 from store import ObjectStore, open_store
 from trainer import generations
-from trainer.checkpoint import Checkpoint, choose, commit, job_sha256
+from trainer.checkpoint import Checkpoint, choose, commit, job_sha256, names_of
 
 JOB = "a" * 64
+NAMES = frozenset({JOB})
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def saved(runs: ObjectStore, launch: int, step: int, *, generation: int = 0, job
 
 
 def chosen(runs: ObjectStore, generation: v1.Generation = generations.FIRST) -> tuple[int, int] | None:
-    found = choose(runs, JOB, generation)
+    found = choose(runs, NAMES, generation)
     return None if found is None else (found.generation, found.step)
 
 
@@ -46,11 +48,11 @@ def overwrite(runs: ObjectStore, key: str, content: bytes) -> None:
 
 
 def test_the_highest_step_of_any_run(runs: ObjectStore) -> None:
-    assert choose(runs, JOB) is None
+    assert choose(runs, NAMES) is None
     saved(runs, 1, 900)
     saved(runs, 2, 1000)
     saved(runs, 9, 20)
-    found = choose(runs, JOB)
+    found = choose(runs, NAMES)
     assert found is not None
     assert (found.generation, found.step, found.trained_seconds) == (0, 1000, 500.0)
     assert found.numeric_fingerprint == "here"
@@ -138,8 +140,19 @@ def assignment(**change: object) -> v1.Assignment:
         ({"launch": 2, "run_uri": "file:///runs/2/"}, True),
         ({"spec": v1.TrainingSpec(optimization=v1.OptimizationSpec(seed=2, steps=10))}, False),
         ({"base_model": v1.BaseModel(digest="c")}, False),
-        ({"dataset_manifest_uri": "file:///e"}, False),
+        ({"spec": v1.TrainingSpec(dataset=v1.DatasetSpec(dataset="datasets/e"))}, False),
+        ({"initial_adapter_sha256": "d"}, False),
+        # In another place, as a store that was restored from a copy.
+        ({"dataset_manifest_uri": "file:///e", "runs_uri": "file:///f"}, True),
     ],
 )
 def test_the_digest_of_a_job_is_over_all_that_the_numbers_depend_on(change: dict[str, object], same: bool) -> None:
     assert (job_sha256(assignment()) == job_sha256(assignment(**change))) is same
+
+
+def test_a_checkpoint_of_an_older_trainer_is_known_by_the_place_of_the_dataset(runs: ObjectStore) -> None:
+    spec = assignment().spec.SerializeToString(deterministic=True)
+    older = hashlib.sha256(b"\x00".join([spec, b"b", b"file:///d", b""])).hexdigest()
+    saved(runs, 1, 10, job=older)
+    assert choose(runs, names_of(assignment())) is not None
+    assert choose(runs, names_of(assignment(dataset_manifest_uri="file:///e"))) is None

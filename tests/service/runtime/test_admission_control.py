@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +14,7 @@ from service.audit import Audit
 from service.auth.rights import NEEDED, Role
 from service.caller import Caller
 from service.compute_classes import LOCAL_MODE, ComputeClass, ComputeClasses
+from service.decision import Wait
 from service.errors import InvalidRequest
 from service.facts import read_facts
 from service.job import training_job
@@ -102,5 +105,36 @@ async def test_a_job_that_is_held_back_begins_when_it_may() -> None:
             v1.TRAINING_JOB_STATE_QUEUED,
             "The operator lets no job begin for now: tonight.",
         )
+        control.set(OPERATOR, v1.Admission())
+        await until(lambda: executor.starts == [(JOB, 1)])
+
+
+async def test_nothing_begins_after_an_operator_was_told_so_by_another_replica() -> None:
+    """This one has not looked since, and both jobs' turns are under way when it hears of it."""
+    store = MemoryStore()
+    executor = PretendedExecutor(store)
+    reconciler = Reconciler(store, executor, replace(QUICK, jobs=2), control=control_of(store, LOCAL_MODE))
+    jobs = [f"{number:015d}j" for number in range(2)]
+    for job in jobs:
+        submit(store, job)
+    theirs = control_of(store, LOCAL_MODE)
+    theirs.set(OPERATOR, v1.Admission(paused=True))
+    actions = await asyncio.gather(*(reconciler.reconcile(TENANT, job) for job in jobs))
+    assert (actions, executor.starts) == ([Wait(), Wait()], [])
+    theirs.set(OPERATOR, v1.Admission())
+    actions = await asyncio.gather(*(reconciler.reconcile(TENANT, job) for job in jobs))
+    assert actions == [Wait(), Wait()], "what lets them begin is heard of at the next look"
+
+
+async def test_what_this_service_was_told_counts_before_its_next_look_at_the_store() -> None:
+    store = MemoryStore()
+    control = control_of(store, LOCAL_MODE)
+    executor = PretendedExecutor(store)
+    seldom = replace(QUICK, look_again=timedelta(hours=1))
+    reconciler = Reconciler(store, executor, seldom, control=control)
+    control.set(OPERATOR, v1.Admission(paused=True))
+    submit(store)
+    async with running(reconciler):
+        await until(lambda: reconciler.queue_position(TENANT, JOB) == 1)
         control.set(OPERATOR, v1.Admission())
         await until(lambda: executor.starts == [(JOB, 1)])

@@ -63,7 +63,7 @@ class World:
 
     async def turn(self, after: timedelta = timedelta(0)) -> object:
         self.now += after
-        await self.reconciler._admission_has_changed()
+        await self.reconciler._read_admission()
         return await self.reconciler.reconcile(TENANT, JOB)
 
     async def turns(self, until: type) -> object:

@@ -152,6 +152,34 @@ async def test_on_another_cluster_the_operator_says_that_the_store_was_restored_
     assert again.control.refresh().restored
 
 
+@pytest.mark.parametrize("moved", [False, True])
+async def test_a_launch_that_was_recorded_and_never_begun_is_begun_where_the_store_is_now(
+    tmp_path: Path, moved: bool
+) -> None:
+    live = Service(tmp_path / "live")
+    live.executor.scripts = {1: []}  # no trainer comes to claim it
+    submit(live.store, WAITED)
+    async with running(live.reconciler):
+        await until(lambda: live.executor.starts == [(WAITED, 1)])
+    restored = Service(shutil.copytree(tmp_path / "live", tmp_path / "copy") if moved else tmp_path / "live")
+    restored.executor.scripts = {1: []}
+    restored.control.pause_once_for("2026-11-28")
+    async with running(restored.reconciler):
+        jobs = Jobs(
+            restored.store,
+            restored.executor,
+            lambda *_: None,
+            Audit(restored.store),
+            held_back=restored.control.held_back_job,
+        )
+        await until(lambda: (facts_of(restored.store, WAITED).launches[0].seen_end is not None) == moved)
+        assert jobs.get("local", WAITED).state_reason == v1.STATE_REASON_HELD_BACK
+        assert restored.executor.starts == []
+        restored.control.set(OPERATOR, v1.Admission())
+        await until(lambda: restored.executor.starts == [(WAITED, 2 if moved else 1)])
+        assert facts_of(restored.store, WAITED).launches[-1].assignment.run_uri.startswith(restored.store.uri)
+
+
 async def test_a_service_that_merely_starts_again_goes_on_also_with_jobs_of_deleted_ones_in_the_cluster(
     tmp_path: Path,
 ) -> None:
