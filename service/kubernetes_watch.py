@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
+import msgspec
 import urllib3
 
 from service.kubernetes_errors import Unavailable, error_of
@@ -22,12 +22,19 @@ class Change(NamedTuple):
     object: dict[str, Any]
 
 
+class _Line(msgspec.Struct):
+    type: str
+    object: msgspec.Raw
+
+
 class WatchStream:
     """The changes of one watch, once. It is read in one thread, and may be closed in another."""
 
-    def __init__(self, request: str, response: urllib3.HTTPResponse) -> None:
+    def __init__(self, request: str, response: urllib3.HTTPResponse, kept: type[Any] = dict) -> None:
+        """Of each object the fields that the TypedDict `kept` has are read."""
         self._request = request
         self._response = response
+        self._kept = kept
 
     def __iter__(self) -> Iterator[Change]:
         """Ends where the API server ends it in good order, or after `close`.
@@ -36,10 +43,10 @@ class WatchStream:
         """
         try:
             for line in self._lines():
-                kind, found = line["type"], line["object"]
-                if kind == "ERROR":
-                    raise error_of(self._request, int(found.get("code") or 500), orjson.dumps(found))
-                yield Change(kind, found)
+                if line.type == "ERROR":
+                    code = msgspec.json.decode(line.object, type=dict[str, Any]).get("code")
+                    raise error_of(self._request, int(code or 500), bytes(line.object))
+                yield Change(line.type, msgspec.json.decode(line.object, type=self._kept))
         except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
             raise Unavailable(self._request, f"the watch broke off: {error}") from error
         finally:
@@ -49,12 +56,12 @@ class WatchStream:
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # it has ended already
             self._response.shutdown()
 
-    def _lines(self) -> Iterator[Any]:
+    def _lines(self) -> Iterator[_Line]:
         rest = b""
         for piece in self._response.stream(_PIECE):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 if line.strip():
-                    yield orjson.loads(line)
+                    yield msgspec.json.decode(line, type=_Line)
         if rest.strip():
             raise ValueError("it ended within an object")

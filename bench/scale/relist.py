@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from kubernetes.client import ApiClient, BatchV1Api, Configuration
 
 from service.executors.cluster_cache import launch_of
+from service.executors.cluster_objects import KeptJob
 from service.executors.mirror import Mirror
 from service.kubernetes_api import JOBS, KubernetesApi
 from service.kubernetes_names import LaunchId
@@ -134,7 +135,7 @@ def _client(port: int) -> ApiClient:
 
 def ours(port: int) -> Relisted:
     api = KubernetesApi(_client(port))
-    mirror = Mirror(api, JOBS, NAMESPACE, launch_of)
+    mirror = Mirror(api, JOBS, NAMESPACE, launch_of, kept=KeptJob)
     began, cpu = time.perf_counter(), time.process_time()
     mirror._listed(lambda _: None)  # what a start and a resync do, before the watch
     return Relisted(len(mirror.groups()), time.perf_counter() - began, time.process_time() - cpu)

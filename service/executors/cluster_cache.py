@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from service.executors.cluster_objects import is_terminal, metadata_of, time_of
+from service.executors.cluster_objects import KeptJob, KeptPod, is_terminal, metadata_of, time_of
 from service.executors.mirror import Mirror
 from service.executors.pending import TELLING_EVENTS
 from service.executors.pod_ends import has_ended
@@ -34,8 +34,8 @@ class ClusterCache:
     def __init__(self, api: KubernetesApi, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._jobs = Mirror(api, JOBS, namespace, launch_of, SELECTOR)
-        self._pods = Mirror(api, PODS, namespace, launch_of, SELECTOR)
+        self._jobs = Mirror(api, JOBS, namespace, launch_of, SELECTOR, kept=KeptJob)
+        self._pods = Mirror(api, PODS, namespace, launch_of, SELECTOR, kept=KeptPod)
         self._secrets = Mirror(api, SECRETS, namespace, launch_of, SELECTOR, metadata_only=True)
         self._events = Mirror(api, EVENTS, namespace, _uid_of_event)
         self._without_pod: set[str] = set()

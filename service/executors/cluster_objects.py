@@ -1,9 +1,12 @@
-"""What is read out of API objects in more than one place. Pure; absent fields are what they mean when they are absent."""
+"""What is read out of API objects: which fields of them, and what is read in more than one place.
+
+Pure; absent fields are what they mean when they are absent.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from service.kubernetes_names import CONTAINER
 
@@ -14,6 +17,49 @@ Object = dict[str, Any]
 
 _LONGEST_TEXT = 600
 """Characters of the cluster's own words that go into a sentence of ours."""
+
+
+class _Metadata(TypedDict, total=False):
+    """Not the bookkeeping of who wrote which field, of which there is more than of all the rest."""
+
+    name: Any
+    uid: Any
+    resourceVersion: Any
+    creationTimestamp: Any
+    deletionTimestamp: Any
+    labels: Any
+    annotations: Any
+
+
+class _JobSpec(TypedDict, total=False):
+    suspend: Any
+    activeDeadlineSeconds: Any
+
+
+class KeptJob(TypedDict, total=False):
+    """The fields of a Job that are read here. The others are not even parsed."""
+
+    metadata: _Metadata
+    spec: _JobSpec
+    status: Any
+
+
+class _Container(TypedDict, total=False):
+    image: Any
+    resources: Any
+
+
+class _PodSpec(TypedDict, total=False):
+    nodeName: Any
+    containers: list[_Container]
+
+
+class KeptPod(TypedDict, total=False):
+    """The same of a pod."""
+
+    metadata: _Metadata
+    spec: _PodSpec
+    status: Any
 
 
 def metadata_of(found: Object) -> Object:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
+import msgspec
 import structlog
 
 from service.kubernetes_errors import Gone, KubernetesError, Unavailable
@@ -31,6 +32,13 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 """Between attempts to list, after an error."""
 
 
+class _Shape(TypedDict):
+    """In which objects are asked for."""
+
+    metadata_only: bool
+    kept: type[Any]
+
+
 class Mirror(Generic[Group]):
     """Safe to read from many threads while it is followed in one of its own."""
 
@@ -43,15 +51,18 @@ class Mirror(Generic[Group]):
         selector: str = "",
         *,
         metadata_only: bool = False,
+        kept: type[Any] = dict,
         resync: float = _RESYNC_S,
     ) -> None:
-        """`group_of` tells by what an object is asked for; one without is not kept. `resync` is in seconds."""
+        """`group_of` tells by what an object is asked for; one without is not kept. Of each the fields that the TypedDict `kept`
+        has are kept. `resync` is in seconds.
+        """
         self._api = api
         self._resource = resource
         self._namespace = namespace
         self._group_of = group_of
         self._selector = selector
-        self._metadata_only = metadata_only
+        self._shape: _Shape = {"metadata_only": metadata_only, "kept": kept}
         self._resync = resync
         self._groups: dict[Group, dict[str, Object]] = {}
         self._versions: dict[str, int] = {}
@@ -78,7 +89,7 @@ class Mirror(Generic[Group]):
 
     def write(self, found: Object) -> None:
         """Takes up what the API server has just answered to somebody here, before the watch tells of it."""
-        self._take(found, gone=False)
+        self._take(msgspec.convert(found, self._shape["kept"]), gone=False)
 
     def start(self, changed: Callable[[Group], None] = lambda _: None) -> None:
         """`changed` hears, in the mirror's thread, of every group in which an object has come, changed or gone."""
@@ -121,7 +132,7 @@ class Mirror(Generic[Group]):
 
     def _listed(self, changed: Callable[[Group], None]) -> str:
         """Takes up a list; its version."""
-        listing = self._api.list(self._resource, self._namespace, self._selector, metadata_only=self._metadata_only)
+        listing = self._api.list(self._resource, self._namespace, self._selector, **self._shape)
         groups = self._replace(listing)
         self._synced.set()
         for group in groups:
@@ -132,9 +143,7 @@ class Mirror(Generic[Group]):
         """Until it is time to list again. Raises Gone and other KubernetesErrors, after which it is too."""
         end = time.monotonic() + self._resync * random.uniform(0.8, 1.2)
         while time.monotonic() < end and not self._stopped.is_set():
-            stream = self._api.watch(
-                self._resource, self._namespace, version, self._selector, metadata_only=self._metadata_only
-            )
+            stream = self._api.watch(self._resource, self._namespace, version, self._selector, **self._shape)
             with self._lock:
                 self._watch = stream
                 if self._stopped.is_set():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from service.executors.cluster_objects import KeptPod
 from service.kubernetes_api import JOBS, LEASES, ONCE, PODS, KubernetesApi, Patience, api_at
 from service.kubernetes_errors import (
     AlreadyExists,
@@ -61,6 +62,19 @@ def test_lists_are_read_page_by_page(api: KubernetesApi, cluster: FakeCluster) -
     assert len(api.list(PODS, NAMESPACE).items) == 1203
     assert len(api.list(PODS, NAMESPACE, "half=1").items) == 601
     assert sum(call.startswith("GET") for call in cluster.calls) == 3 + 2
+
+
+def test_lists_and_watches_tell_no_more_than_is_kept(api: KubernetesApi, cluster: FakeCluster) -> None:
+    """And the same of an object, so that a list after a watch shows no change where there is none."""
+    listing = api.list(PODS, NAMESPACE, kept=KeptPod)
+    whole = pod() | {"spec": {"nodeName": "n", "schedulerName": "s", "containers": [{"image": "i", "name": "trainer"}]}}
+    whole["metadata"]["managedFields"] = [{"manager": "m"}]
+    cluster.put(PODS, whole)
+    told = next(iter(api.watch(PODS, NAMESPACE, listing.version, kept=KeptPod))).object
+    assert [told] == api.list(PODS, NAMESPACE, kept=KeptPod).items
+    assert told["spec"] == {"nodeName": "n", "containers": [{"image": "i"}]}
+    assert set(told["metadata"]) == {"name", "labels", "resourceVersion"}
+    assert "managedFields" in api.list(PODS, NAMESPACE).items[0]["metadata"]
 
 
 @pytest.mark.parametrize("fault", [TOO_MANY, BROKEN, Lost(after=False), Lost(after=True)])

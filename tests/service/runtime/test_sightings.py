@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from loramill import v1
 from service.executors import Execution, ExecutionState
+from service.executors.cluster_objects import KeptJob, KeptPod
 from service.executors.sightings import LOST_AFTER, Sighting, execution_of, is_overdue
 
 ABSENT, PENDING, RUNNING, EXITED = (
@@ -30,8 +32,12 @@ Object = dict[str, Any]
 
 
 def recorded(name: str) -> tuple[Sighting, datetime]:
+    """As much of it as is kept."""
     found = json.loads((Path(__file__).parent / "sightings" / f"{name}.json").read_text())
-    return Sighting(found["job"], found["pods"], found["events"]), datetime.fromisoformat(found["now"])
+    job, pods = msgspec.convert(found["job"], KeptJob | None), msgspec.convert(found["pods"], list[KeptPod])
+    return Sighting(cast("Object | None", job), cast("list[Object]", pods), found["events"]), datetime.fromisoformat(
+        found["now"]
+    )
 
 
 def execution(name: str, change: Callable[[Sighting], Sighting | None] = lambda _: None, **later: float) -> Execution:
