@@ -18,7 +18,7 @@ from service.keys import TenantKeys
 from store.object_store import NotFound
 from store.s3 import S3Store
 from tests.cluster.disturbances import signal_container
-from tests.cluster.installed import Installed, Object
+from tests.cluster.installed import Installed, Object, eventually
 from tests.cluster.private_service import PrivateService, private_service
 from tests.cluster.s3_servers import client_of
 from tests.cluster.training import draw_pictures, finished, job_id, job_spec, wait_for, waits_for
@@ -141,6 +141,7 @@ def test_on_the_same_cluster_it_notices_by_itself_and_launches_nothing_that_had_
     private.configure(compute={"classes": CLASSES}, store=backup.store.uri)
     private.start()
     with private.client() as client:
+        eventually("it to notice", lambda: client.get_admission().restored)
         admission = client.get_admission()
         assert admission.paused
         assert "the record knows nothing" in admission.reason
