@@ -110,7 +110,7 @@ def movable(place: Place) -> v1.TrainingJob:
 
 @pytest.fixture(scope="module")
 def bound(place: Place, without_capacity: v1.TrainingJob, movable: v1.TrainingJob) -> v1.TrainingJob:  # noqa: ARG001
-    """It may run on its own class alone, and trains. Its beginning was held back."""
+    """It may run on its own class alone, and has just begun. That was held back."""
     place.private.command("admission", "pause", "--reason", "the store moves tonight")
     job = place.create()
     told = wait_for(place.client, job.name, waits_for(HELD_BACK))
@@ -125,13 +125,12 @@ def bound(place: Place, without_capacity: v1.TrainingJob, movable: v1.TrainingJo
     assert not place.private.objects("jobs", job_id(job))
     assert place.job(job).state_reason == HELD_BACK
     place.private.command("admission", "resume")
-    wait_for(place.client, job.name, trains)
+    wait_for(place.client, job.name, lambda job: len(job.launches) == 1)
     return job
 
 
 def test_a_paused_admission_lets_no_job_begin_and_those_go_on_that_have(place: Place, bound: v1.TrainingJob) -> None:
-    assert place.private.objects("pods", job_id(bound))
-    assert "begin" in place.private.command("admission", "show").split()
+    eventually("its Kubernetes Job", lambda: place.private.objects("jobs", job_id(bound)))
 
 
 def test_a_drained_class_is_left_with_a_checkpoint_and_what_may_go_nowhere_waits_for_it(
@@ -147,11 +146,12 @@ def test_a_drained_class_is_left_with_a_checkpoint_and_what_may_go_nowhere_waits
     assert [launch.compute_class for launch in moved.launches] == ["near", "far"]
     assert (moved.compute.compute_class, moved.compute.price_per_hour) == ("far", 2.0)
     assert place.job(bound).state_reason == HELD_BACK
+    left = moved.launches[0]
+    assert (left.exit_code, "a checkpoint is saved" in left.message) == (v1.EXIT_CODE_PREEMPTED, True), left
     place.private.command("admission", "open", "near")
-    waited = place.gone_on(bound, 2)
-    for job in (moved, waited):
-        first = job.launches[0]
-        assert (first.exit_code, "checkpoint" in first.message) == (v1.EXIT_CODE_PREEMPTED, True), first
+    wait_for(place.client, bound.name, lambda job: len(job.launches) == 2)
+    assert place.job(bound).launches[1].compute_class == "near"
+    place.client.cancel_job(bound.name)
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def hanging(pod: Object) -> Iterator[None]:
 
 
 def test_what_is_stuck_is_told_with_its_cause_and_a_launch_that_hangs_is_given_up(
-    place: Place, movable: v1.TrainingJob, bound: v1.TrainingJob
+    place: Place, movable: v1.TrainingJob
 ) -> None:
     nodeless = place.create("nowhere")
     wait_for(place.client, nodeless.name, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
@@ -188,9 +188,9 @@ def test_what_is_stuck_is_told_with_its_cause_and_a_launch_that_hangs_is_given_u
     again = place.job(movable)
     assert (len(again.launches), again.launches[1].message) == (3, given_up.launches[1].message)
     assert place.stuck().keys() == {nodeless.name}
-    for job in (movable, bound, nodeless):
+    for job in (movable, nodeless):
         place.client.cancel_job(job.name)
-    for job, learnt in ((movable, 1), (bound, 1), (nodeless, 0)):
+    for job, learnt in ((movable, 1), (nodeless, 0)):
         ended = finished(place.client, job.name)
         assert (ended.state, len(ended.adapters)) == (v1.TRAINING_JOB_STATE_CANCELLED, learnt), ended.state_message
 
