@@ -607,7 +607,9 @@ class CheckpointManifest(_message.Message):
     trained_seconds: _builtins.float
     """Seconds of training behind it, over all runs."""
     job_sha256: _builtins.str
-    """SHA-256 of the resolved spec, base and dataset that it belongs to."""
+    """SHA-256 over the resolved spec, which names the dataset, the base and the adapter to go on from: of the job that it belongs to,
+    wherever its records lie.
+    """
     def __init__(
         self,
         *,
