@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from service.facts import JobFacts
     from service.jobs import Jobs
 
-WHOLE_S, WHOLE_OF_OTHERS_S = 5.0, 1.0
-"""Seconds between two looks at the whole of a job that trains, and of any other."""
+WHOLE_S, WHOLE_OF_OTHERS_S = 10.0, 1.0
+"""Seconds between two looks at the whole of a job that trains, which are most of what a watched job costs, and of any other."""
 _MOST, _KEPT_S = 20_000, 60.0
 
 
 @dataclass(frozen=True)
 class _Known:
     facts: JobFacts
+    told: object
+    """By the newest run of itself and by the executor of that: while it is the same, so is `job`."""
     job: v1.TrainingJob
     whole_at: float
     """When the whole was read."""
@@ -50,7 +52,8 @@ class Glances:
         seen = self._glanced(known) if known is not None else None
         if seen is None:
             facts, began = self._jobs.facts(tenant, job), self._clock()
-            seen = _Known(facts, self._jobs.view(facts), began)
+            with_executions = self._jobs.seen(facts)
+            seen = _Known(facts, _told(with_executions), self._jobs.shown(with_executions), began)
         with self._lock:
             # Not if somebody has said meanwhile that more has changed than was looked at.
             if known is None or (tenant, job) in self._known:
@@ -70,6 +73,15 @@ class Glances:
         if not trains:
             return known
         facts = with_status(self._jobs.store, known.facts)
-        job = self._jobs.view(facts)
+        seen = self._jobs.seen(facts)
+        told = _told(seen)
+        if told == known.told:
+            return known
+        job = self._jobs.shown(seen)
         stands_as_before = (job.state, job.state_reason) == (known.job.state, known.job.state_reason)
-        return _Known(facts, job, known.whole_at) if stands_as_before else None
+        return _Known(facts, told, job, known.whole_at) if stands_as_before else None
+
+
+def _told(facts: JobFacts) -> object:
+    newest = facts.newest
+    return (newest.status, newest.execution) if newest is not None else None

@@ -145,10 +145,18 @@ class Jobs:
 
     def view(self, facts: JobFacts) -> v1.TrainingJob:
         """The job as callers see it, with what the executor sees now."""
+        return self.shown(self.seen(facts))
+
+    def seen(self, facts: JobFacts) -> JobFacts:
+        """The same facts with what the executor sees now."""
         try:
-            facts = with_executions(facts, self.executor)
+            return with_executions(facts, self.executor)
         except ExecutorError as error:  # the record alone still tells a truth
             log.warning("the executor could not be asked", job=facts.job, error=str(error))
+            return facts
+
+    def shown(self, facts: JobFacts) -> v1.TrainingJob:
+        """The job as callers see it."""
         position = self.queue_position(facts.tenant, facts.job)
         return training_job(facts, self.clock(), position, self.held_back(facts))
 

@@ -101,7 +101,7 @@ class Watches:
             except Exception as error:  # noqa: BLE001 (every watcher gets it)
                 poll.ended = error
             else:
-                if state != poll.latest:
+                if state is not poll.latest and state != poll.latest:
                     poll.latest, poll.version = state, poll.version + 1
                 if is_terminal(state.state):
                     poll.ended = StopAsyncIteration()

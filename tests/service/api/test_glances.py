@@ -7,6 +7,7 @@ import pytest
 from loramill import v1
 from service.assignments import assignment_of
 from service.errors import ResourceNotFound
+from service.executors import Execution, ExecutionState
 from service.glances import WHOLE_OF_OTHERS_S, WHOLE_S, Glances
 from service.jobs import Jobs
 from service.times import utc_now
@@ -56,6 +57,13 @@ def test_a_glance_reads_one_object_and_tells_what_is_new(world: World) -> None:
     world.trainer.status(step=2)
     assert world.read().progress.step == 2
     assert world.store.gets == [KEYS.job(JOB).run(1).status]
+
+
+def test_a_glance_that_shows_nothing_new_tells_the_same(world: World) -> None:
+    world.train()
+    assert world.read() is world.read()
+    world.executor.executions[JOB, 1] = Execution(ExecutionState.PENDING, suspended=True)
+    assert world.read().state == v1.TRAINING_JOB_STATE_LAUNCHING
 
 
 def test_what_others_have_done_is_seen_by_the_next_look_at_the_whole(world: World) -> None:

@@ -151,6 +151,6 @@ def test_replicas_without_jobs_list_them_and_do_nothing_else(loop: VirtualLoop) 
 def test_who_watches_a_job_reads_one_object_most_of_the_time(loop: VirtualLoop) -> None:
     alone, watched = requests_of_an_hour(loop, 1, replicas=1), requests_of_an_hour(loop, 1, replicas=1, watched=True)
     of_the_watch = watched - alone
-    assert of_the_watch["GET"] <= 2 * 3600 + 720 * 9
-    assert of_the_watch["LIST"] <= 720 + 10
-    assert dollars(of_the_watch) < 0.012
+    assert of_the_watch["GET"] <= 2 * 3600 + 360 * 9
+    assert of_the_watch["LIST"] <= 360 + 10
+    assert dollars(of_the_watch) < 0.007
