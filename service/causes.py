@@ -128,8 +128,9 @@ def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None 
 
     `watched_since` is when the caller began to start launches: what was recorded before gets its full time from there.
     """
-    if launch.end is not None and not is_driven_out(launch):
-        return _cause(launch.end.exit_code, launch.end.message, to_datetime(launch.end.create_time))
+    word = own_word(launch)
+    if word is not None:
+        return _cause(word.exit_code, word.message, to_datetime(word.create_time))
     if launch.seen_end is not None:
         return _seen_cause(launch, launch.seen_end)
     execution = launch.execution
@@ -150,12 +151,14 @@ def cause_of(launch: LaunchFacts, now: datetime, watched_since: datetime | None 
     return _cause(None, f"The trainer could not be started within {CLAIM_LIMIT.total_seconds():.0f} seconds.", limit)
 
 
-def is_driven_out(launch: LaunchFacts) -> bool:
-    """Whether its run stopped in good order because its node drove it out, which the run itself cannot know."""
-    if launch.end is None or launch.end.exit_code != v1.EXIT_CODE_PREEMPTED:
-        return False
+def own_word(launch: LaunchFacts) -> v1.End | None:
+    """The run's last word, if it tells how the launch ended: not where an operator had given it up before, nor where it stopped
+    in good order because its node drove it out, which the run itself cannot know."""
+    if launch.end is None or launch.given_up:
+        return None
     seen = launch.seen_end or launch.execution
-    return seen is not None and seen.reason == v1.STATE_REASON_EVICTED
+    evicted = seen is not None and seen.reason == v1.STATE_REASON_EVICTED
+    return None if evicted and launch.end.exit_code == v1.EXIT_CODE_PREEMPTED else launch.end
 
 
 def causes_of(

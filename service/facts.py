@@ -244,8 +244,8 @@ class _RunReading:
 
 
 def _leaves_open_why(end: v1.End | None) -> bool:
-    """Whether the service may know more of how a run ended than its last word says."""
-    return end is None or end.exit_code == v1.EXIT_CODE_PREEMPTED
+    """Whether the service may know more of how a run ended than its last word says: its node drove it out, or it was given up."""
+    return end is None or end.exit_code != v1.EXIT_CODE_SUCCESS
 
 
 def _read_adapters(store: ObjectStore, keys: RunKeys) -> tuple[v1.AdapterManifest, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loramill import v1
 from service.capacity import want_of_capacity
-from service.causes import cause_of, causes_of, describe_exit, end_seen_of, is_driven_out
+from service.causes import cause_of, causes_of, describe_exit, end_seen_of, own_word
 from service.executors import ABSENT, ExecutionState
 from service.keys import job_name
 from service.launch_choice import further_plan, plan_of
@@ -250,10 +250,11 @@ def _summary(facts: JobFacts, launch: LaunchFacts) -> v1.LaunchSummary:
     seen = _seen_end(launch)
     if launch.claim is not None:
         summary.claim_time.CopyFrom(launch.claim.create_time)
-    if launch.end is not None and not is_driven_out(launch):
-        summary.end_time.CopyFrom(launch.end.create_time)
-        summary.exit_code = launch.end.exit_code
-        summary.message = launch.end.message
+    word = own_word(launch)
+    if word is not None:
+        summary.end_time.CopyFrom(word.create_time)
+        summary.exit_code = word.exit_code
+        summary.message = word.message
     elif seen is not None:
         exit_code = seen.exit_code if seen.HasField("exit_code") else None
         summary.end_time.CopyFrom(seen.create_time)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loramill import v1
-from service.causes import cause_of, end_seen_of, is_driven_out
+from service.causes import cause_of, end_seen_of, own_word
 from service.executors import ExecutionState
 from service.keys import TenantKeys
 from service.times import to_timestamp
@@ -45,7 +45,7 @@ def note_end(store: ObjectStore, facts: JobFacts, now: datetime, watched_since: 
     newest = facts.newest
     if newest is None or newest.seen_end is not None or newest.execution is None:
         return
-    if newest.end is not None and not is_driven_out(newest):
+    if own_word(newest) is not None:
         return
     cause = cause_of(newest, now, watched_since)
     if cause is None:

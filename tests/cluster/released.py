@@ -53,6 +53,10 @@ class Released:
         """Returns when every replica is of the new revision."""
         self.helm.upgrade(chart, RELEASE, values, wait="watcher", timeout=240)
 
+    def rollback(self) -> None:
+        """To the revision before; likewise."""
+        self.helm.rollback(RELEASE, wait="watcher", timeout=240)
+
     def objects(self, kind: str, job: str = "") -> list[Object]:
         return self.installed.objects(kind, job, self.jobs_namespace)
 

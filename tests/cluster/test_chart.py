@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -116,23 +117,30 @@ def older(folder: Path) -> Path:
     return chart
 
 
-def test_an_upgrade_leaves_running_jobs_alone(installed: Installed, tmp_path: Path) -> None:
+def test_an_upgrade_and_the_way_back_leave_running_jobs_alone(installed: Installed, tmp_path: Path) -> None:
     with released(installed, tmp_path, older(tmp_path)) as release, release.client() as client:
         folder = tmp_path / "pictures"
         folder.mkdir()
         dataset = client.upload_dataset(draw_pictures(folder)).name
         job = client.create_job(job_spec(dataset, steps=150, checkpoint_every=1000))
         wait_for(client, job.name, trains)
-        pods = {pod["metadata"]["uid"] for pod in service_pods(release)}
-        release.upgrade(CHART, changed(release.values, operator__jobs_at_once=7))
-        eventually(
-            "the replicas before to be gone",
-            lambda: not pods & {pod["metadata"]["uid"] for pod in service_pods(release)},
-        )
+        with replicas_replaced(release):
+            release.upgrade(CHART, changed(release.values, operator__jobs_at_once=7))
+        with replicas_replaced(release):
+            release.rollback()
         ended = finished(client, job.name, 300)
         assert len(ended.launches) == 1, "the upgrade disturbed the trainer"
         assert ended.adapters, ended.state_message
         assert len(release.objects("jobs", job_id(job))) <= 1
+
+
+@contextmanager
+def replicas_replaced(release: Released) -> Iterator[None]:
+    """All of them, by others."""
+    before = {pod["metadata"]["uid"] for pod in service_pods(release)}
+    yield
+    gone = "the replicas before to be gone"
+    eventually(gone, lambda: not before & {pod["metadata"]["uid"] for pod in service_pods(release)})
 
 
 def service_pods(release: Released) -> list[Object]:

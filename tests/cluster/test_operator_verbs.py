@@ -28,6 +28,8 @@ from tests.cluster.training import draw_pictures, finished, job_id, job_spec, tr
 ENDLESS = 20_000
 """Steps of a job that is disturbed and comes to no end here."""
 CHECKPOINT_EVERY = 10
+PATIENCE = 240.0
+"""Seconds for a trainer to begin where others run beside it."""
 HELD_BACK = v1.STATE_REASON_HELD_BACK
 A_WHILE = timedelta(minutes=1)
 CLASS: Object = {"gpus": 0, "cpu": "800m", "memory": "3Gi", "ephemeral_storage": "2Gi"}
@@ -67,7 +69,7 @@ class Place:
 
     def gone_on(self, job: v1.TrainingJob, launch: int) -> v1.TrainingJob:
         """The job when it trains in a launch of that number, from a checkpoint of the ones before."""
-        found = wait_for(self.client, job.name, lambda job: len(job.launches) == launch and trains(job))
+        found = wait_for(self.client, job.name, lambda job: len(job.launches) == launch and trains(job), PATIENCE)
         assert any('"resumed"' in line for line in self.client.stream_logs(job.name, launch=launch))
         return found
 
@@ -104,7 +106,7 @@ def without_capacity(place: Place) -> v1.TrainingJob:
 def movable(place: Place) -> v1.TrainingJob:
     """It trains, and may go elsewhere."""
     job = place.create(fallback="far")
-    wait_for(place.client, job.name, trains)
+    wait_for(place.client, job.name, trains, PATIENCE)
     return job
 
 

@@ -35,6 +35,8 @@ CANCELLED, FAILED, SUCCEEDED = (
 STEPS, CHECKPOINT_EVERY = 100, 10
 """Enough to be in the middle when the backup is taken, as soon as there is a checkpoint."""
 ENDLESS = 20_000
+PATIENCE = 240.0
+"""Seconds for a trainer to begin where others run beside it."""
 
 
 class Backup:
@@ -93,11 +95,11 @@ def live(before: Before, client: Client, dataset: str) -> None:
     create("launched", 4, "late")
     ended, killed = create("ended", 4), create("killed", ENDLESS)
     assert finished(client, ended).state == SUCCEEDED
-    wait_for(client, killed, lambda _: has_checkpoint(private, jobs["killed"]))
+    wait_for(client, killed, lambda _: has_checkpoint(private, jobs["killed"]), PATIENCE)
     [pod] = private.objects("pods", job_id(jobs["killed"]))
     with stopped(pod):  # so that it takes no time from the others
         went_on = create("went on", STEPS)
-        wait_for(client, went_on, lambda _: has_checkpoint(private, jobs["went on"]))
+        wait_for(client, went_on, lambda _: has_checkpoint(private, jobs["went on"]), PATIENCE)
         wait_for(client, jobs["launched"].name, waits_for(v1.STATE_REASON_UNSCHEDULABLE))
         for backup in before.backups:
             backup.take(private.store)

@@ -13,9 +13,11 @@ from loramill import v1
 from service import indexes, keys
 from service.audit import Audit
 from service.caller import Caller
+from service.causes import Retry, causes_of
 from service.decision import Finish, Launch, Record, Stop, Wait
 from service.errors import InvalidRequest, Refused, ResourceNotFound
 from service.executors import Execution, ExecutionState
+from service.job import training_job
 from service.jobs import Jobs
 from service.operations import Operations
 from service.reconciler import Reconciler, ReconcilerSettings
@@ -147,6 +149,9 @@ async def test_two_trainers_at_once_do_each_other_no_harm(tmp_path: Path) -> Non
     assert written == {KEYS.job(JOB).run(1).end}, "it writes nowhere but into its own run"
     assert await world.turn() != Launch(3)
     assert outcome_or_none(world.store) is None, "its last word does not decide the job's fate"
+    facts = facts_of(world.store)
+    assert training_job(facts, world.now).launches[0].message == "ada gave the launch up: n7 is dead."
+    assert causes_of(facts.launches, world.now)[0].retry is Retry.FREE
 
 
 def outcome_or_none(store: ObjectStore) -> v1.Outcome | None:
