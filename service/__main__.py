@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     with _platform(settings) as platform:
         async with serving(settings, platform) as service:
+            # What is there now stays. To look through all of it again for garbage would stop every call for a tenth of a second.
+            gc.freeze()
             log.info(
                 f"Loramill serves on {service.address}, data in {platform.store.uri}",
                 metrics=f"http://{platform.host}:{service.metrics_port}/metrics",

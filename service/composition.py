@@ -156,7 +156,7 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     reconciler.on_change(changed)
     logs = RunLogs(store, executor, jobs, settings.watch_interval, following.stop)
     acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
-    submission, results = Submission(acceptance, jobs, wake), JobResults(store, jobs)
+    submission, results = Submission(acceptance, jobs, wake, reconciler.welcome), JobResults(store, jobs)
     operations = Operations(store, executor, jobs, audit, reconciler.waits_its_turn, control.held_back_job)
     servicers = Servicers(
         TrainingServicer(store, submission, jobs, results, following.watches, logs, wake, control, operations),

@@ -77,9 +77,9 @@ class Jobs:
         """Raises ResourceNotFound."""
         return self.view(self.facts(tenant, job))
 
-    def new(self, tenant: str, record: v1.CreateRecord) -> v1.TrainingJob:
-        """A job that was recorded just now, and nothing else of it; asks neither store nor executor."""
-        return self.view(JobFacts(tenant=tenant, job=record.job_id, create=record))
+    def new(self, facts: JobFacts) -> v1.TrainingJob:
+        """A job that was recorded just now, and nothing else of it; asks neither store nor executor, nor who is before it."""
+        return training_job(facts, self.clock(), held_back=self.held_back(facts))
 
     def page(self, tenant: str, request: v1.ListTrainingJobsRequest) -> v1.ListTrainingJobsResponse:
         """One page, newest first. Only jobs that can be of the states asked for are read.

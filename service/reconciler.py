@@ -128,6 +128,14 @@ class Reconciler:
         """Looks at a job now: it was created, or something about it has changed."""
         self._queue.add(JobKey(tenant, job))
 
+    def welcome(self, facts: JobFacts) -> None:
+        """Takes up a job that was recorded just now and of which nothing else can be there; it is looked at if its turn has come."""
+        key = JobKey(facts.tenant, facts.job)
+        if key not in self._places:  # else it was found in the list, and more may be known of it
+            self._keep_place(key, Observation(facts))
+        if not self._merely_waits(key):
+            self.wake(*key)
+
     def on_change(self, changed: Callable[[str, str], None]) -> None:
         """From now on `changed` hears, on the event loop's thread, of every job that something was done about here."""
         self._changed = changed

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from loramill import v1
 from service.acceptance import Acceptance, Wanted
 from service.caller import Caller
+from service.facts import JobFacts
 from service.jobs import Jobs
 
 Wake = Callable[[str, str], None]
 """Tells the reconciler, on the event loop's thread, that something about a job has changed."""
+Welcome = Callable[[JobFacts], None]
+"""Tells the reconciler, on the event loop's thread, of a job that was recorded just now."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Submission:
     acceptance: Acceptance
     jobs: Jobs
     wake: Wake
+    welcome: Welcome
 
     async def take(self, caller: Caller, wanted: Wanted, *, validate_only: bool) -> v1.TrainingJob:
         """The job; with `validate_only` as it would be, without a name. Raises as `Acceptance.check` and `Acceptance.create`."""
@@ -37,7 +41,9 @@ class Submission:
                 length=record.length if record.HasField("length") else None,
             )
         record, is_new = await asyncio.to_thread(self.acceptance.create, caller, wanted)
-        self.wake(caller.tenant, record.job_id)
         if is_new:
-            return self.jobs.new(caller.tenant, record)
+            facts = JobFacts(tenant=caller.tenant, job=record.job_id, create=record)
+            self.welcome(facts)
+            return self.jobs.new(facts)
+        self.wake(caller.tenant, record.job_id)
         return await asyncio.to_thread(self.jobs.get, caller.tenant, record.job_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,7 @@ async def serve(port: int, folder: Path, store: str) -> None:
         if store != "file":
             platform = replace(platform, store=opened(store))
         async with serving(settings, platform):
+            gc.freeze()  # as the service's own main function does
             await stopped.wait()
 
 

@@ -320,6 +320,37 @@ async def test_jobs_start_in_the_order_in_which_they_came_and_one_at_a_time() ->
     assert executor.most_at_once == 1
 
 
+async def test_a_new_job_is_not_looked_at_before_its_turn_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    first, second = "0" * 15 + "b", "0" * 15 + "a"
+    executor = PretendedExecutor(store, {1: ["claim", "work"]})
+    reconciler = Reconciler(store, executor, QUICK)
+    woken: list[str] = []
+    monkeypatch.setattr(reconciler, "wake", lambda _tenant, job: woken.append(job))
+    for job in (first, second):
+        submit(store, job)
+        reconciler.welcome(JobFacts(TENANT, job, create_record(job)))
+        await reconciler.reconcile(TENANT, first)
+    assert (woken, executor.starts) == ([first], [(first, 1)])
+    assert reconciler.queue_position(TENANT, second) == 1
+    executor.acts(first, 1).play(["adapter", "end"])
+    executor.exit(first, 1, 0)
+    while not has_left(store, first)():
+        await reconciler.reconcile(TENANT, first)
+    assert woken == [first, second]
+
+
+async def test_a_job_that_was_launched_before_it_was_welcomed_keeps_its_place() -> None:
+    store = MemoryStore()
+    executor = PretendedExecutor(store, {1: ["claim", "work"]})
+    reconciler = Reconciler(store, executor, QUICK)
+    submit(store)
+    await reconciler.reconcile(TENANT, JOB)
+    assert executor.starts == [(JOB, 1)]
+    reconciler.welcome(JobFacts(TENANT, JOB, create_record()))
+    assert reconciler.queue_position(TENANT, JOB) is None
+
+
 async def test_an_older_job_that_comes_to_light_during_a_launch_does_not_get_the_same_place() -> None:
     store = MemoryStore()
     older, younger = "0" * 15 + "b", "0" * 15 + "a"
