@@ -129,7 +129,7 @@ class Reconciler:
         self._queue.add(JobKey(tenant, job))
 
     def welcome(self, facts: JobFacts) -> None:
-        """Takes up a job that was recorded just now and of which nothing else can be there; it is looked at if its turn has come."""
+        """Takes up a job that was recorded just now, of which nothing else can be there; it is looked at if its turn has come."""
         key = JobKey(facts.tenant, facts.job)
         if key not in self._places:  # else it was found in the list, and more may be known of it
             self._keep_place(key, Observation(facts))
