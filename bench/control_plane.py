@@ -181,8 +181,8 @@ def watches(bench: Bench) -> None:
                 cores = (now.cpu_s - before.cpu_s) / (2 * options.seconds)
                 unwatched = f"{cores:.2f} cores, {now.memory / 1e6:.0f} MB"
                 before = now
-            delays, cores, memory = asyncio.run(_watched(bench, port, pid, jobs))
-            expected = options.streams * max(1, int(options.seconds * 2 / options.every))
+            delays, written, cores, memory = asyncio.run(_watched(bench, port, pid, jobs))
+            expected = written * options.streams // options.jobs
             ordered = sorted(delays)
             told[form] = (
                 f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s"
@@ -200,7 +200,8 @@ def watches(bench: Bench) -> None:
         bench.store.delete(_TENANT.active(job))
 
 
-async def _watched(bench: Bench, port: int, pid: int, jobs: list[str]) -> tuple[list[float], float, int]:
+async def _watched(bench: Bench, port: int, pid: int, jobs: list[str]) -> tuple[list[float], int, float, int]:
+    """Delays in seconds, statuses that were written, and cores and memory of the service."""
     options, settled = bench.options, asyncio.Event()
     seconds = options.seconds * 2
     watching = asyncio.create_task(load.watched(port, jobs, options.streams, seconds, settled))
@@ -209,16 +210,18 @@ async def _watched(bench: Bench, port: int, pid: int, jobs: list[str]) -> tuple[
     before = usage_of(pid)
     delays = await watching
     used = usage_of(pid)
-    await writing
-    return delays, (used.cpu_s - before.cpu_s) / seconds, used.memory
+    return delays, await writing, (used.cpu_s - before.cpu_s) / seconds, used.memory
 
 
-def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> None:
-    """Of one job after the other, evenly, each with the time at which it was written."""
+def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> int:
+    """Of one job after the other, evenly, each with the time at which it was written; how many there was time for."""
     began, pause = time.monotonic(), bench.options.every / len(jobs)
     for number in range(int(seconds / pause)):
         time.sleep(max(0.0, began + number * pause - time.monotonic()))
+        if time.monotonic() - began >= seconds:
+            return number
         records.write_status(bench.store, jobs[number % len(jobs)], str(time.time_ns()))
+    return int(seconds / pause)
 
 
 # -- lists -------------------------------------------------------------------------------------------------------------
