@@ -27,7 +27,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Limits, fixed on `builtin://shapes` (`bench/concepts.py`). No fit base has judged them yet: docs/decisions/0019."""
+    """Limits, fixed on `builtin://shapes` and judged on another base (`bench/concepts.py`): docs/decisions/0019."""
 
     means_something: float = 0.08
     """`own_gain` from which the name means something to the base at all."""
