@@ -18,6 +18,9 @@ Read = Callable[[str, str], Awaitable[v1.TrainingJob]]
 
 READS_PER_S = 400
 """Of all polls together: with more jobs that are watched than this allows, each is looked at less often."""
+READS_AT_ONCE = 8
+"""Of all polls together. The more threads work, the longer the event loop waits for its turn; and it takes up one new call a turn,
+so that hundreds who begin to watch at once would wait for half a minute."""
 
 
 def stopping() -> NotAvailable:
@@ -54,6 +57,7 @@ class Watches:
         self._interval = interval
         self._polls: dict[tuple[str, str], _Poll] = {}
         self._stopped = False
+        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     @property
     def polls(self) -> int:
@@ -97,7 +101,8 @@ class Watches:
         while poll.ended is None:
             poll.due.clear()
             try:
-                state = await self._read(*key)
+                async with self._reading:
+                    state = await self._read(*key)
             except Exception as error:  # noqa: BLE001 (every watcher gets it)
                 poll.ended = error
             else:
