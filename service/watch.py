@@ -19,7 +19,7 @@ Read = Callable[[str, str], Awaitable[v1.TrainingJob]]
 READS_PER_S = 400
 """Of all polls together: with more jobs that are watched than this allows, each is looked at less often."""
 READS_AT_ONCE = 8
-"""Of all polls together. The more threads work, the longer the event loop waits for its turn, at each of which it takes up one new
+"""Of all polls together. The more threads work, the longer the event loop waits for its turn, and each turn takes up one new
 call: hundreds who begin to watch at once would wait for half a minute."""
 
 
