@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Timer
 
 import pytest
 
@@ -40,6 +40,20 @@ def assignment_uri(root: Path, launch: int = 1) -> str:
     return f"{assignment.control_uri}launches/{launch}.json"
 
 
+class OrdersAt(Orders):
+    """What comes while a trainer waits for the so manyth time: first for what it loads, then for each checkpoint and the end."""
+
+    def __init__(self, number: int, given: Callable[[Orders], None]) -> None:
+        super().__init__()
+        self._left, self._given = number, given
+
+    def wait(self, seconds: float) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._given(self)
+        super().wait(seconds)
+
+
 def end_of(root: Path, launch: int = 1) -> v1.End | None:
     return read_record(open_store(f"file://{root}/job/runs/{launch}/"), "end.json", v1.End)
 
@@ -56,9 +70,7 @@ def test_a_trainer_comes_to_its_end_with_an_adapter(tmp_path: Path) -> None:
 
 
 def test_one_that_is_told_to_stop_loses_nothing(tmp_path: Path) -> None:
-    orders = Orders()
-    Timer(STEPS * SLOW.step / 2, orders.stop).start()
-    first = SimulatedTrainer(assignment_uri(tmp_path), orders, SLOW)
+    first = SimulatedTrainer(assignment_uri(tmp_path), OrdersAt(3, Orders.stop), SLOW)
     assert first.work() == v1.EXIT_CODE_PREEMPTED
     assert 0 < first.last_step < STEPS
     second = SimulatedTrainer(assignment_uri(tmp_path, 2), Orders(), QUICK)
@@ -67,15 +79,14 @@ def test_one_that_is_told_to_stop_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_one_whose_machine_goes_says_nothing_and_costs_the_steps_since_its_checkpoint(tmp_path: Path) -> None:
-    orders = Orders()
-    Timer(STEPS * SLOW.step * 0.6, orders.kill).start()
-    first = SimulatedTrainer(assignment_uri(tmp_path), orders, SLOW)
+    first = SimulatedTrainer(assignment_uri(tmp_path), OrdersAt(4, Orders.kill), SLOW)
     with pytest.raises(MachineGone):
         first.work()
     assert end_of(tmp_path) is None
     second = SimulatedTrainer(assignment_uri(tmp_path, 2), Orders(), QUICK)
     assert second.work() == v1.EXIT_CODE_SUCCESS
-    assert 0 < second.first_step <= first.last_step < second.first_step + EVERY
+    assert second.first_step == 2 * EVERY
+    assert second.first_step <= first.last_step <= second.first_step + EVERY
 
 
 def test_of_two_of_a_launch_one_works(tmp_path: Path) -> None:
