@@ -492,13 +492,12 @@ async def test_what_happens_is_counted_once() -> None:
     executor = PretendedExecutor(store, {1: ["claim", "exit 137"], 2: SUCCESS[1]})
     async with running(Reconciler(store, executor, QUICK, metrics), Reconciler(store, executor, QUICK, metrics)):
         await until(has_left(store))
+        await until(lambda: metrics.held[-1] == 0 and metrics.living == {})
     assert metrics.ends == [(SUCCEEDED, v1.STATE_REASON_COMPLETED)]
     assert metrics.launches == [1, 2]
     assert metrics.turns
     assert not any(metrics.turns)
     assert 1 in metrics.held
-    assert metrics.held[-1] == 0
-    assert metrics.living == {}
 
 
 async def test_what_another_service_brings_to_its_end_holds_no_place_here() -> None:
