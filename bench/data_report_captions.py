@@ -102,7 +102,7 @@ class Words:
     @property
     def datasets(self) -> tuple[Case, ...]:
         """Whole datasets in which nothing is wrong."""
-        unmet = " and ".join(f"{shape}s" for shape in self.held_out)
+        unmet = " and ".join(f"{shape}es" if shape.endswith("s") else f"{shape}s" for shape in self.held_out)
         return (
             Case(
                 f"{unmet}, called by letters",

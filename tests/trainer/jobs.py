@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -171,5 +172,5 @@ class Jobs:
     place: Place
 
     def new(self, name: str, change: dict[str, object] | None = None, **options: object) -> Job:
-        """A job that was never run. `options` as `Place.put_job` takes them."""
-        return Job(self.place.put_job(name, change, **options))
+        """A job that was never run, whoever else calls one so. `options` as `Place.put_job` takes them."""
+        return Job(self.place.put_job(f"{name}-{uuid4().hex[:8]}", change, **options))
