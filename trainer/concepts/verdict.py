@@ -33,8 +33,6 @@ class Rule:
     """`own_gain` from which the name means something to the base at all."""
     speaks: float = 0.2
     """`name_gain` from which the base knows the thing by a name that the job or its captions call it by."""
-    guess_speaks: float = 0.6
-    """The same on trial: the best of several says something of nearly everything."""
     close: float = 1.3
     """`distance` up to which the base would have drawn it itself."""
 
@@ -43,10 +41,10 @@ RULE = Rule()
 
 
 def verdict_of(found: Figures, by: CalledBy, rule: Rule = RULE) -> Verdict:
-    """What captions that name no thing tell of the pictures says nothing of the thing: it is then never a modified one."""
+    """Never MODIFIED where nobody calls the thing by a name: what captions tell then says nothing of the thing, and the best of
+    several names on trial says something of nearly everything."""
     if found.distance.value <= rule.close:
         return Verdict.KNOWN
-    needed = rule.guess_speaks if by is CalledBy.TRIAL else rule.speaks
-    if by is CalledBy.NOBODY or found.own_gain.value < rule.means_something or found.name_gain.value < needed:
-        return Verdict.NEW
-    return Verdict.MODIFIED
+    is_called = by in (CalledBy.NAME, CalledBy.CAPTIONS)
+    is_known = found.own_gain.value >= rule.means_something and found.name_gain.value >= rule.speaks
+    return Verdict.MODIFIED if is_called and is_known else Verdict.NEW

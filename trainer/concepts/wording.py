@@ -23,7 +23,10 @@ def _what_the_name_says(verdict: Verdict, figures: Figures, said: Naming) -> str
         return "no caption has a word for what is shown (class words would tell more)"
     if verdict is Verdict.NEW and figures.own_gain.value < RULE.means_something:
         return f"{_called(said.name, 'means', 'mean')} nothing to it"
-    return f"{_called(said.name)} {_as_much(figures.name_gain)}"
+    tells = f"{_called(said.name)} {_as_much(figures.name_gain)}"
+    return (
+        f"nobody calls it by a name (class words would tell more), and {tells}" if said.by is CalledBy.TRIAL else tells
+    )
 
 
 def _called(name: str, verb: str = "tells it", verb_of_many: str = "tell it") -> str:
