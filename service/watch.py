@@ -20,7 +20,7 @@ READS_PER_S = 400
 """Of all polls together: with more jobs that are watched than this allows, each is looked at less often."""
 READS_AT_ONCE = 8
 """Of all polls together. The more threads work, the longer the event loop waits for its turn, and each turn takes up one new
-call: hundreds who begin to watch at once would wait for half a minute."""
+call: of many who begin to watch at once the last would wait long."""
 
 
 def stopping() -> NotAvailable:

@@ -1,4 +1,4 @@
-"""The plain requests of small objects, and whole listings, over obstore: a sixth of the processor's time that boto3 takes
+"""The plain requests of small objects, and whole listings, over obstore: far less of the processor's time than boto3 takes
 (docs/scale.md).
 
 It is used for what goes as it should. Whatever else comes is `Unclear`, and boto3 is asked then, which tells a conflict from

@@ -219,8 +219,8 @@ class TrainingServiceServicer:
 
     def SetAdmission(self, request, context):
         """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
-        all tenants. Once it has answered, none begins any more that is held back; what may begin does so within seconds. Jobs that have
-        begun go on, with all their launches.
+        all tenants. Once it has answered, none begins any more that is held back, but for one whose launch is being recorded at that moment;
+        what may begin does so within ten seconds. Jobs that have begun go on, with all their launches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

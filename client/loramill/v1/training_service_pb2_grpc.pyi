@@ -69,8 +69,8 @@ class TrainingServiceStub:
     """Whether waiting jobs begin."""
     SetAdmission: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.SetAdmissionRequest, _training_service_pb2.Admission]
     """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
-    all tenants. Once it has answered, none begins any more that is held back; what may begin does so within seconds. Jobs that have
-    begun go on, with all their launches.
+    all tenants. Once it has answered, none begins any more that is held back, but for one whose launch is being recorded at that moment;
+    what may begin does so within ten seconds. Jobs that have begun go on, with all their launches.
     """
     ListStuckJobs: _grpc.UnaryUnaryMultiCallable[_training_service_pb2.ListStuckJobsRequest, _training_service_pb2.ListStuckJobsResponse]
     """Jobs of all tenants that do not get on: why, since when, and what would help. For operators."""
@@ -120,8 +120,8 @@ class TrainingServiceAsyncStub(TrainingServiceStub):
     """Whether waiting jobs begin."""
     SetAdmission: _aio.UnaryUnaryMultiCallable[_training_service_pb2.SetAdmissionRequest, _training_service_pb2.Admission]  # type: ignore[assignment]
     """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
-    all tenants. Once it has answered, none begins any more that is held back; what may begin does so within seconds. Jobs that have
-    begun go on, with all their launches.
+    all tenants. Once it has answered, none begins any more that is held back, but for one whose launch is being recorded at that moment;
+    what may begin does so within ten seconds. Jobs that have begun go on, with all their launches.
     """
     ListStuckJobs: _aio.UnaryUnaryMultiCallable[_training_service_pb2.ListStuckJobsRequest, _training_service_pb2.ListStuckJobsResponse]  # type: ignore[assignment]
     """Jobs of all tenants that do not get on: why, since when, and what would help. For operators."""
@@ -252,8 +252,8 @@ class TrainingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_training_service_pb2.Admission, _abc.Awaitable[_training_service_pb2.Admission]]:
         """Holds waiting jobs back, all of them or those of some compute classes, or lets them begin again. For operators; it counts for
-        all tenants. Once it has answered, none begins any more that is held back; what may begin does so within seconds. Jobs that have
-        begun go on, with all their launches.
+        all tenants. Once it has answered, none begins any more that is held back, but for one whose launch is being recorded at that moment;
+        what may begin does so within ten seconds. Jobs that have begun go on, with all their launches.
         """
 
     @_abc_1.abstractmethod

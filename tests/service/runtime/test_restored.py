@@ -59,6 +59,11 @@ class Service:
         self.executor.acts(job, launch).play(["claim", "adapter", "end"])
         self.executor.exit(job, launch, 0)
 
+    def jobs(self) -> Jobs:
+        """As callers see them."""
+        held_back = self.control.held_back_job
+        return Jobs(self.store, self.executor, lambda *_: None, Audit(self.store), held_back=held_back)
+
     def states(self) -> dict[str, str]:
         return dict(entry.split(".") for entry in listed(self.store, KEYS.ended_prefix))
 
@@ -120,13 +125,7 @@ async def test_what_waits_for_the_operator_tells_so(tmp_path: Path) -> None:
     restored = Service(tmp_path / "copy", cluster)
     async with running(restored.reconciler):
         await until(lambda: restored.control.admission.restored)
-        jobs = Jobs(
-            restored.store,
-            restored.executor,
-            lambda *_: None,
-            Audit(restored.store),
-            held_back=restored.control.held_back_job,
-        )
+        jobs = restored.jobs()
         job = jobs.get("local", KILLED)
     assert (job.state, job.state_reason) == (v1.TRAINING_JOB_STATE_LAUNCHING, v1.STATE_REASON_HELD_BACK)
     assert "Nothing is launched until the operator has seen to it" in job.state_message
@@ -165,13 +164,7 @@ async def test_a_launch_that_was_recorded_and_never_begun_is_begun_where_the_sto
     restored.executor.scripts = {1: []}
     restored.control.pause_once_for("2026-11-28")
     async with running(restored.reconciler):
-        jobs = Jobs(
-            restored.store,
-            restored.executor,
-            lambda *_: None,
-            Audit(restored.store),
-            held_back=restored.control.held_back_job,
-        )
+        jobs = restored.jobs()
         await until(lambda: (facts_of(restored.store, WAITED).launches[0].seen_end is not None) == moved)
         assert jobs.get("local", WAITED).state_reason == v1.STATE_REASON_HELD_BACK
         assert restored.executor.starts == []
