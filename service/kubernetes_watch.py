@@ -31,7 +31,8 @@ class WatchStream:
     """The changes of one watch, once. It is read in one thread, and may be closed in another."""
 
     def __init__(self, request: str, response: urllib3.HTTPResponse, kept: type[Any] = dict) -> None:
-        """Of each object the fields that the TypedDict `kept` has are read."""
+        """Of each object the fields that the TypedDict `kept` has are read. A bookmark's object is an empty one with a version, of
+        which other fields may be null."""
         self._request = request
         self._response = response
         self._kept = kept
@@ -46,7 +47,8 @@ class WatchStream:
                 if line.type == "ERROR":
                     code = msgspec.json.decode(line.object, type=dict[str, Any]).get("code")
                     raise error_of(self._request, int(code or 500), bytes(line.object))
-                yield Change(line.type, msgspec.json.decode(line.object, type=self._kept))
+                kept = dict[str, Any] if line.type == "BOOKMARK" else self._kept
+                yield Change(line.type, msgspec.json.decode(line.object, type=kept))
         except (urllib3.exceptions.HTTPError, OSError, ValueError, LookupError, TypeError) as error:
             raise Unavailable(self._request, f"the watch broke off: {error}") from error
         finally:

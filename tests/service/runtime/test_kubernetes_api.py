@@ -77,6 +77,22 @@ def test_lists_and_watches_tell_no_more_than_is_kept(api: KubernetesApi, cluster
     assert "managedFields" in api.list(PODS, NAMESPACE).items[0]["metadata"]
 
 
+def test_a_watch_takes_bookmarks_as_the_api_server_makes_them(api: KubernetesApi, cluster: FakeCluster) -> None:
+    """Of an empty pod, whose list of containers is null."""
+    bookmark = (
+        b'{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"107"},'
+        b'"spec":{"containers":null},"status":{}}}\n'
+    )
+    cluster.garble = lambda lines: [bookmark, *lines] if lines else []
+    listing = api.list(PODS, NAMESPACE, kept=KeptPod)
+    cluster.put(PODS, pod())
+    told = iter(api.watch(PODS, NAMESPACE, listing.version, kept=KeptPod))
+    assert [(change.kind, change.object["metadata"]["resourceVersion"]) for change in (next(told), next(told))] == [
+        ("BOOKMARK", "107"),
+        ("ADDED", str(cluster.version)),
+    ]
+
+
 @pytest.mark.parametrize("fault", [TOO_MANY, BROKEN, Lost(after=False), Lost(after=True)])
 def test_what_fails_once_is_asked_again(api: KubernetesApi, cluster: FakeCluster, fault: Answer | Lost) -> None:
     cluster.put(PODS, pod())
