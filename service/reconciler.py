@@ -8,10 +8,12 @@ counts.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 import stamina
 import structlog
@@ -344,22 +346,22 @@ class Reconciler:
 
     async def _look_regularly(self) -> None:
         rounds_of_a_look = max(1, round(self._settings.look_again / self._settings.interval))
-        round_ = 0
-        while True:
-            active = await self._persistent(Exception, asyncio.to_thread, self._active)
+        for round_ in itertools.count():
             look, in_look = divmod(round_, rounds_of_a_look)
+            # Whose turn it is not to give places hears of others' jobs at the next look: no requests cost more than listings.
+            lists = in_look == 0 or self._leads()
+            active = await self._persistent(Exception, asyncio.to_thread, self._active) if lists else []
             if in_look == 0:
                 await self._persistent(Exception, self._read_admission)
             self._take_up_admission()
             # And those that hold a place here: what works for a job after its end, and what another service has ended.
             for key in {*active, *self._places}:
-                due = in_look == 0 and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
+                # Each in a round of its own, so that calls need not wait while all are looked at.
+                due = crc32(key.job.encode()) % rounds_of_a_look == in_look
+                due = due and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
                 if due or key not in self._places:
                     self._queue.add(key)
-            # Whose turn it is not to give places hears of others' jobs at the next look: no requests cost more than listings.
-            rounds = 1 if self._leads() else rounds_of_a_look - in_look
-            round_ += rounds
-            await asyncio.sleep(rounds * self._settings.interval.total_seconds())
+            await asyncio.sleep(self._settings.interval.total_seconds())
 
     async def _read_admission(self) -> None:
         """Takes up what operators have set, whichever service they told. Raises StoreError."""

@@ -36,6 +36,9 @@ from service.watch import Watches
 
 _LARGEST_MESSAGE = 4 << 20
 _LARGEST_METADATA = 16 << 10  # room for the largest token, and for what proxies add
+_MOST_PENDING = 10_000
+"""Calls that have come and are not taken up yet, as one is in each turn of the event loop. What comes beyond this number gRPC drops,
+and many callers wait in vain for an answer; its own number is 1,000, and then it drops some at random."""
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
@@ -102,6 +105,8 @@ async def grpc_server(
             ("grpc.max_send_message_length", _LARGEST_MESSAGE),
             ("grpc.max_metadata_size", _LARGEST_METADATA),
             ("grpc.absolute_max_metadata_size", 2 * _LARGEST_METADATA),
+            ("grpc.server.max_pending_requests", _MOST_PENDING),
+            ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
         ],
     )
     healthy = await _add_servicers(server, servicers)

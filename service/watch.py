@@ -18,9 +18,6 @@ Read = Callable[[str, str], Awaitable[v1.TrainingJob]]
 
 READS_PER_S = 400
 """Of all polls together: with more jobs that are watched than this allows, each is looked at less often."""
-READS_AT_ONCE = 8
-"""Of all polls together. The more threads work, the longer the event loop waits for its turn, and each turn takes up one new
-call: of many who begin to watch at once the last would wait long."""
 
 
 def stopping() -> NotAvailable:
@@ -57,7 +54,6 @@ class Watches:
         self._interval = interval
         self._polls: dict[tuple[str, str], _Poll] = {}
         self._stopped = False
-        self._reading = asyncio.Semaphore(READS_AT_ONCE)
 
     @property
     def polls(self) -> int:
@@ -101,20 +97,20 @@ class Watches:
         while poll.ended is None:
             poll.due.clear()
             try:
-                async with self._reading:
-                    state = await self._read(*key)
+                state = await self._read(*key)
             except Exception as error:  # noqa: BLE001 (every watcher gets it)
                 poll.ended = error
             else:
                 if state is not poll.latest and state != poll.latest:
                     poll.latest, poll.version = state, poll.version + 1
+                    poll.notify()
                 if is_terminal(state.state):
                     poll.ended = StopAsyncIteration()
-            # Who comes now starts a new poll.
-            if poll.ended is not None and self._polls.get(key) is poll:
-                del self._polls[key]
-            poll.notify()
-            if poll.ended is None:
+            if poll.ended is not None:
+                if self._polls.get(key) is poll:  # who comes now starts a new poll
+                    del self._polls[key]
+                poll.notify()
+            else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(self._interval, len(self._polls) / READS_PER_S)):
                         await poll.due.wait()

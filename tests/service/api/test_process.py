@@ -50,23 +50,27 @@ def failed(arguments: list[str]) -> str:
 @contextmanager
 def started(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process and its address."""
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    try:
+    with subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        watchdog = threading.Timer(PATIENCE, process.kill)
-        watchdog.start()
-        for line in process.stderr:
-            serves = re.search(r"Loramill serves on (\S+), data in", line)
-            if serves:
-                assert json.loads(line)["level"] == "info"
-                break
-        else:
-            raise AssertionError("the service ended before it served")
-        watchdog.cancel()
-        yield process, serves.group(1)
-    finally:
-        process.kill()
-        process.communicate()
+        # Else a service that says much waits for its reader.
+        reader = threading.Thread(target=process.stderr.read)
+        try:
+            watchdog = threading.Timer(PATIENCE, process.kill)
+            watchdog.start()
+            for line in process.stderr:
+                serves = re.search(r"Loramill serves on (\S+), data in", line)
+                if serves:
+                    assert json.loads(line)["level"] == "info"
+                    break
+            else:
+                raise AssertionError("the service ended before it served")
+            watchdog.cancel()
+            reader.start()
+            yield process, serves.group(1)
+        finally:
+            process.kill()
+            if reader.ident is not None:
+                reader.join()
 
 
 def test_it_serves_holds_its_data_and_stops_when_told(tmp_path: Path) -> None:
@@ -85,6 +89,15 @@ def test_it_serves_holds_its_data_and_stops_when_told(tmp_path: Path) -> None:
         assert told.strip().splitlines()[-1].startswith(f"Port {address.rpartition(':')[2]} of 127.0.0.1 is in use")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 0
+
+
+def test_none_of_a_crowd_of_calls_is_lost(tmp_path: Path) -> None:
+    """gRPC drops calls where more than 1,000 wait to be taken up, unless it is told otherwise."""
+    with started(command(tmp_path, "--port", "0")) as (_, address), grpc.insecure_channel(address) as channel:
+        nonsense = v1.GetTrainingJobRequest(name="nonsense")
+        stub = TrainingServiceStub(channel)
+        calls = [stub.GetTrainingJob.future(nonsense, timeout=PATIENCE / 2) for _ in range(2500)]
+        assert {call.code() for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
 
 
 async def test_when_it_stops_followers_are_told_and_do_not_hold_it_up(tmp_path: Path) -> None:

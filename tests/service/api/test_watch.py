@@ -9,7 +9,7 @@ import pytest
 
 from loramill import v1
 from service.errors import NotAvailable, ResourceNotFound
-from service.watch import READS_AT_ONCE, Watches
+from service.watch import Watches
 from tests.service.api.api import eventually
 
 
@@ -93,31 +93,3 @@ async def test_when_the_service_stops_watchers_are_told() -> None:
         await following
     with pytest.raises(NotAvailable):
         await anext(watches.watch("t", "j"))
-
-
-async def test_a_crowd_of_jobs_is_read_a_few_at_a_time() -> None:
-    reads, most, full, done = 0, 0, asyncio.Event(), asyncio.Event()
-
-    async def read(_tenant: str, job: str) -> v1.TrainingJob:
-        nonlocal reads, most
-        reads += 1
-        most = max(most, reads)
-        if reads == READS_AT_ONCE:
-            full.set()
-        await done.wait()
-        reads -= 1
-        return v1.TrainingJob(name=job, state=v1.TRAINING_JOB_STATE_SUCCEEDED)
-
-    watches = Watches(read, interval=3600)
-
-    async def follow(job: str) -> list[str]:
-        return [state.name async for state in watches.watch("t", job)]
-
-    jobs = [str(number) for number in range(3 * READS_AT_ONCE)]
-    following = asyncio.gather(*(follow(job) for job in jobs))
-    await full.wait()
-    for _ in range(10):  # whoever may read more does so now
-        await asyncio.sleep(0)
-    done.set()
-    assert await following == [[job] for job in jobs]
-    assert most == READS_AT_ONCE
