@@ -31,8 +31,9 @@ class WatchStream:
     """The changes of one watch, once. It is read in one thread, and may be closed in another."""
 
     def __init__(self, request: str, response: urllib3.HTTPResponse, kept: type[Any] = dict) -> None:
-        """Of each object the fields that the TypedDict `kept` has are read. A bookmark's object is an empty one with a version, of
-        which other fields may be null."""
+        """Of each object the fields that the TypedDict `kept` has are read. A bookmark's object is an empty one with a version,
+        of which other fields may be null.
+        """
         self._request = request
         self._response = response
         self._kept = kept

@@ -37,8 +37,8 @@ from service.watch import Watches
 _LARGEST_MESSAGE = 4 << 20
 _LARGEST_METADATA = 16 << 10  # room for the largest token, and for what proxies add
 _MOST_PENDING = 10_000
-"""Calls that have come and are not taken up yet, as one is in each turn of the event loop. What comes beyond this number gRPC drops,
-and many callers wait in vain for an answer; its own number is 1,000, and then it drops some at random."""
+"""Calls that have come and are not taken up yet, as one is in each turn of the event loop. What comes beyond this number gRPC
+drops, and callers of streams wait in vain; its own number is 1,000, beyond which it drops some at random."""
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
