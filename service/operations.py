@@ -84,7 +84,11 @@ class Operations:
         if facts.outcome is not None:
             raise Refused(f"{name} has ended, so no launch of it can be given up.", "ENDED")
         if newest is None or newest.number != launch:
-            told = f"its newest launch is {newest.number}" if newest is not None else "it was never launched"
+            told = (
+                f"only its newest can, which is {newest.number}"
+                if newest is not None
+                else "it was never launched; cancel the job if it shall not be"
+            )
             raise Refused(f"Launch {launch} of {name} cannot be given up: {told}.", "NOT_THE_NEWEST")
         if not newest.given_up and cause_of(newest, self.clock()) is not None:
             raise Refused(f"Launch {launch} of {name} has ended by itself; the next step follows from that.", "ENDED")

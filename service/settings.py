@@ -8,13 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict, SettingsError
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+def _one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    raise ValueError("must be one line of printable characters")
+
+
+Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
 
 
 class Unusable(Exception):
@@ -63,7 +72,7 @@ class Settings(BaseSettings):
     dataset_root: tuple[str, ...] = Field(
         (), description="s3://bucket/folder/ below which datasets may be read, {tenant} for the caller's; repeatable"
     )
-    restored: Annotated[str, Field(max_length=100)] = Field(
+    restored: Name = Field(
         "",
         description="name of a restore of the store, such as its date: from when it is first named nothing is launched until "
         "an operator resumes the admission",

@@ -151,3 +151,5 @@ def test_what_is_wrong_with_the_settings_is_said_at_once() -> None:
         read_settings(["--local", "--port", "99999", "--jobs", "0"])
     with pytest.raises(Unusable, match="--local"):
         read_settings([])
+    with pytest.raises(Unusable, match=r"--restored .* one line"):
+        read_settings(["--local", "--restored", "Monday\nTuesday"])

@@ -183,7 +183,7 @@ async def test_only_a_newest_launch_that_has_not_ended_can_be_given_up() -> None
     with pytest.raises(Refused, match="was never launched"):
         world.give_up()
     await world.turn()
-    with pytest.raises(Refused, match="its newest launch is 1"):
+    with pytest.raises(Refused, match="only its newest can, which is 1"):
         world.give_up(2)
     with pytest.raises(InvalidRequest) as raised:
         world.give_up(0, tenant="A B", name="jobs/1", reason=" ")
