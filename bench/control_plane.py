@@ -49,9 +49,16 @@ class Options:
 class Bench:
     options: Options
     folder: Path
-    store: ObjectStore
+    beginning: Path
+    """A bucket's folder with a dataset and a base model, and without jobs."""
     spec: v1.TrainingSpec
     create: v1.CreateRecord
+
+    @contextmanager
+    def bucket(self) -> Iterator[ObjectStore]:
+        """A new one in which nothing has happened: a service that starts takes up all jobs that it finds."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as name, s3(Path(name) / "s3", self.beginning):
+            yield open_store(URI, quick=True)
 
     @contextmanager
     def served(self, form: str, threads: int = 32) -> Iterator[tuple[int, int]]:
@@ -62,10 +69,6 @@ class Bench:
         else:
             with _ours(emptied(self.folder / "service"), URI) as found:
                 yield found
-
-    def without_living_jobs(self) -> None:
-        for entry in list(self.store.list("_shared/active/")):
-            self.store.delete(entry.key)
 
 
 def row(what: str, told: Iterable[str], ratio: str = "") -> None:
@@ -95,22 +98,22 @@ def made_ready(address: str, folder: Path) -> v1.TrainingSpec:
 
 def requests(bench: Bench) -> None:
     """Processor time of one request of the store, of whoever sends it: over boto3, and as the service does it."""
-    content, stores = b"x" * 3000, (S3Store(BUCKET), S3Store(BUCKET, quick=True))
+    content = b"x" * 3000
     acts: dict[str, Callable[[ObjectStore, str], object]] = {
         "a record written": lambda store, key: store.put_new(key, content),
         "a record read": lambda store, key: store.get(key),
     }
-    for what, act in acts.items():
-        spent = []
-        for place, store in enumerate(stores):
-            act(store, f"bench/{place}/first")  # it opens the connection
-            began = time.process_time()
-            for number in range(_REQUESTS):
-                act(store, f"bench/{place}/{number}")
-            spent.append((time.process_time() - began) / _REQUESTS * 1e3)
-        row(f"{what}: CPU of whoever asks", (f"{each:.2f} ms" for each in spent), _times([spent[0] / spent[1]]))
-    for entry in list(bench.store.list("bench/")):
-        bench.store.delete(entry.key)
+    with bench.bucket():
+        stores = (S3Store(BUCKET), S3Store(BUCKET, quick=True))
+        for what, act in acts.items():
+            spent = []
+            for place, store in enumerate(stores):
+                act(store, f"bench/{place}/first")  # it opens the connection
+                began = time.process_time()
+                for number in range(_REQUESTS):
+                    act(store, f"bench/{place}/{number}")
+                spent.append((time.process_time() - began) / _REQUESTS * 1e3)
+            row(f"{what}: CPU of whoever asks", (f"{each:.2f} ms" for each in spent), _times([spent[0] / spent[1]]))
 
 
 # -- creates -----------------------------------------------------------------------------------------------------------
@@ -122,8 +125,7 @@ def creates(bench: Bench) -> None:
     cpu: dict[str, list[float]] = {form: [] for form in FORMS}
     for _ in range(bench.options.rounds):
         for form in FORMS:
-            bench.without_living_jobs()
-            with bench.served(form) as (port, pid):
+            with bench.bucket(), bench.served(form) as (port, pid):
                 asyncio.run(load.as_many_as_possible(port, bench.spec, 4, 1.0))  # the first ones open connections
                 before = usage_of(pid)
                 found = asyncio.run(
@@ -139,8 +141,7 @@ def creates(bench: Bench) -> None:
     row("CPU of the service for one", (f"{each:.1f} ms" for each in spent), _times([spent[0] / spent[1]]))
     told = {}
     for form in FORMS:
-        bench.without_living_jobs()
-        with bench.served(form) as (port, pid):
+        with bench.bucket(), bench.served(form) as (port, pid):
             asyncio.run(load.as_many_as_possible(port, bench.spec, 4, 1.0))
             before = usage_of(pid)
             found = asyncio.run(load.at_a_rate(port, bench.spec, rate[form] / 2, bench.options.seconds))
@@ -168,59 +169,58 @@ def creates_in_a_folder(bench: Bench) -> None:
 
 def watches(bench: Bench) -> None:
     options = bench.options
-    bench.without_living_jobs()
-    jobs = records.running_jobs(bench.store, bench.create, options.jobs)
     told: dict[str, Sequence[str]] = {}
     for form in FORMS:
-        with bench.served(form, threads=options.streams + 16) as (port, pid):
-            time.sleep(3)  # ours has looked at every job once
-            before = usage_of(pid)
-            if form == "ours":
-                time.sleep(2 * options.seconds)
-                now = usage_of(pid)
-                cores = (now.cpu_s - before.cpu_s) / (2 * options.seconds)
-                unwatched = f"{cores:.2f} cores, {now.memory / 1e6:.0f} MB"
-                before = now
-            delays, written, cores, memory = asyncio.run(_watched(bench, port, pid, jobs))
-            expected = written * options.streams // options.jobs
-            ordered = sorted(delays)
-            told[form] = (
-                f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s"
-                if ordered
-                else "none came",
-                f"{len(delays)} of about {expected}",
-                f"{memory / 1e6:.0f} MB, {(memory - before.memory) / 1e6:.0f} more than before",
-                f"{cores:.2f} cores",
-            )
+        with bench.bucket() as store:
+            jobs = records.running_jobs(store, bench.create, options.jobs)
+            with bench.served(form, threads=options.streams + 16) as (port, pid):
+                time.sleep(3)  # ours has looked at every job once
+                before = usage_of(pid)
+                if form == "ours":
+                    time.sleep(2 * options.seconds)
+                    now = usage_of(pid)
+                    cores = (now.cpu_s - before.cpu_s) / (2 * options.seconds)
+                    unwatched = f"{cores:.2f} cores, {now.memory / 1e6:.0f} MB"
+                    before = now
+                delays, written, cores, memory = asyncio.run(_watched(options, store, port, pid, jobs))
+        expected = written * options.streams // options.jobs
+        ordered = sorted(delays)
+        told[form] = (
+            f"p50 {ordered[len(ordered) // 2]:.2f} s, p99 {ordered[int(len(ordered) * 0.99)]:.2f} s"
+            if ordered
+            else "none came",
+            f"{len(delays)} of about {expected}",
+            f"{memory / 1e6:.0f} MB, {(memory - before.memory) / 1e6:.0f} more than before",
+            f"{cores:.2f} cores",
+        )
     row(f"{options.jobs} jobs that train, watched by nobody", ("–", unwatched))
     what = f"{options.streams} watches of {options.jobs} jobs, an event of each every {options.every:g} s: delay"
     for place, name in enumerate((what, "events that came meanwhile", "memory of the service", "CPU of the service")):
         row(name, (told[form][place] for form in FORMS))
-    for job in jobs:
-        bench.store.delete(_TENANT.active(job))
 
 
-async def _watched(bench: Bench, port: int, pid: int, jobs: list[str]) -> tuple[list[float], int, float, int]:
+async def _watched(
+    options: Options, store: ObjectStore, port: int, pid: int, jobs: list[str]
+) -> tuple[list[float], int, float, int]:
     """Delays in seconds, statuses that were written, and cores and memory of the service."""
-    options, settled = bench.options, asyncio.Event()
-    seconds = options.seconds * 2
+    settled, seconds = asyncio.Event(), options.seconds * 2
     watching = asyncio.create_task(load.watched(port, jobs, options.streams, seconds, settled))
     await settled.wait()
-    writing = asyncio.create_task(asyncio.to_thread(_write_statuses, bench, jobs, seconds))
+    writing = asyncio.create_task(asyncio.to_thread(_write_statuses, options, store, jobs, seconds))
     before = usage_of(pid)
     delays = await watching
     used = usage_of(pid)
     return delays, await writing, (used.cpu_s - before.cpu_s) / seconds, used.memory
 
 
-def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> int:
+def _write_statuses(options: Options, store: ObjectStore, jobs: list[str], seconds: float) -> int:
     """Of one job after the other, evenly, each with the time at which it was written; how many there was time for."""
-    began, pause = time.monotonic(), bench.options.every / len(jobs)
+    began, pause = time.monotonic(), options.every / len(jobs)
     for number in range(int(seconds / pause)):
         time.sleep(max(0.0, began + number * pause - time.monotonic()))
         if time.monotonic() - began >= seconds:
             return number
-        records.write_status(bench.store, jobs[number % len(jobs)], str(time.time_ns()))
+        records.write_status(store, jobs[number % len(jobs)], str(time.time_ns()))
     return int(seconds / pause)
 
 
@@ -228,11 +228,11 @@ def _write_statuses(bench: Bench, jobs: list[str], seconds: float) -> int:
 
 
 def lists(bench: Bench) -> None:
-    """In a bucket of its own, where no other jobs are. The naive form gets limited time for the whole."""
+    """The naive form gets limited time for the whole."""
     count = bench.options.records
     found: dict[str, listing.Listed] = {}
-    with s3(bench.folder / "s3-of-lists"):
-        records.ended_jobs(open_store(URI, quick=True), bench.create, count)
+    with bench.bucket() as store:
+        records.ended_jobs(store, bench.create, count)
         for form, most_seconds in (("naive", bench.options.seconds), ("ours", float("inf"))):
             with bench.served(form) as (port, pid):
                 found[form] = listing.listed(port, pid, most_seconds)
@@ -304,8 +304,16 @@ def main() -> None:
     if parts == ["relist"]:
         relists(options)
         return
-    with tempfile.TemporaryDirectory(prefix="control-plane-") as name, s3(Path(name) / "s3"):
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="control-plane-") as name:
+        bench = _prepared(options, Path(name))
+        for part in parts:
+            PARTS[part](bench)
+
+
+def _prepared(options: Options, folder: Path) -> Bench:
+    """A service imports its base model, takes a dataset and a job; the job is removed, and its record kept in mind."""
+    beginning = folder / "beginning"
+    with s3(beginning):
         store = open_store(URI, quick=True)
         with _ours(emptied(folder / "service"), URI) as (port, _):
             spec = made_ready(f"127.0.0.1:{port}", folder / "hearts")
@@ -314,9 +322,10 @@ def main() -> None:
         assert job is not None
         create = read_record(store, _TENANT.job(job).record, v1.CreateRecord)
         assert create is not None
-        bench = Bench(options, folder, store, spec, create)
-        for part in parts:
-            PARTS[part](bench)
+        for prefix in (_TENANT.active_prefix, _TENANT.requests_prefix, _TENANT.jobs_prefix):
+            for entry in list(store.list(prefix)):
+                store.delete(entry.key)
+    return Bench(options, folder, beginning, spec, create)
 
 
 if __name__ == "__main__":

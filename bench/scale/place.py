@@ -59,12 +59,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def s3(folder: Path) -> Iterator[None]:
-    """versitygw over an empty folder, and AWS's variables for it in our environment for as long as it runs."""
+def s3(folder: Path, beginning: Path | None = None) -> Iterator[None]:
+    """versitygw over a new folder, and AWS's variables for it in our environment for as long as it runs. The bucket is empty,
+    or a copy of the one in the folder `beginning`.
+    """
     port = free_port()
-    for name in ("objects", "users", "versions"):
-        (folder / name).mkdir(parents=True)
-    (folder / "objects" / BUCKET).mkdir()
+    if beginning is not None:
+        shutil.copytree(
+            beginning, folder
+        )  # with extended attributes, in which versitygw keeps what S3 tells of an object
+    for name in ("objects", "users", "versions", f"objects/{BUCKET}"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     access = ["--access", _KEYS[0], "--secret", _KEYS[1], "--iam-dir", str(folder / "users")]
     backend = ["posix", "--versioning-dir", str(folder / "versions"), str(folder / "objects")]
     command = [str(binary(VERSITYGW)), "--quiet", "--port", f"127.0.0.1:{port}", *access, *backend]
