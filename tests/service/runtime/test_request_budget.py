@@ -154,3 +154,28 @@ def test_who_watches_a_job_reads_one_object_most_of_the_time(loop: VirtualLoop) 
     assert of_the_watch["GET"] <= 2 * 3600 + 360 * 9
     assert of_the_watch["LIST"] <= 360 + 10
     assert dollars(of_the_watch) < 0.007
+
+
+def test_looks_at_many_jobs_are_spread_over_the_time_between_two_of_one(loop: VirtualLoop) -> None:
+    """A hundred looks at once would keep callers waiting for as long as they take."""
+    store = Counting()
+    executor = PretendedExecutor(store, {1: ["claim", "status", "work"]})
+    for number in range(100):
+        submit(store, f"{number:015d}s")
+    reconciler, _ = replica(store, executor, loop, leads=True)
+
+    async def work() -> list[int]:
+        running = asyncio.create_task(reconciler.run())
+        await asyncio.sleep(30.5)  # everything is known
+        reads = []
+        for _ in range(10):
+            before = store.requests["GET"]
+            await asyncio.sleep(1)
+            reads.append(store.requests["GET"] - before)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return reads
+
+    reads = loop.run_until_complete(work())
+    assert min(reads) > 0
+    assert max(reads) < sum(reads) / 4
