@@ -347,18 +347,18 @@ class Reconciler:
     async def _look_regularly(self) -> None:
         rounds_of_a_look = max(1, round(self._settings.look_again / self._settings.interval))
         for round_ in itertools.count():
-            look, in_look = divmod(round_, rounds_of_a_look)
+            regular = round_ % rounds_of_a_look == 0
             # Whose turn it is not to give places hears of others' jobs at the next look: no requests cost more than listings.
-            lists = in_look == 0 or self._leads()
+            lists = regular or self._leads()
             active = await self._persistent(Exception, asyncio.to_thread, self._active) if lists else []
-            if in_look == 0:
+            if regular:
                 await self._persistent(Exception, self._read_admission)
             self._take_up_admission()
             # And those that hold a place here: what works for a job after its end, and what another service has ended.
             for key in {*active, *self._places}:
-                # Each in a round of its own, so that calls need not wait while all are looked at.
-                due = crc32(key.job.encode()) % rounds_of_a_look == in_look
-                due = due and (look % _LOOKS_OF_WAITING == 0 or not self._merely_waits(key))
+                # In rounds that its id tells, so that calls need not wait while all are looked at.
+                until = (crc32(key.job.encode()) - round_) % (rounds_of_a_look * _LOOKS_OF_WAITING)
+                due = until % rounds_of_a_look == 0 and (until == 0 or not self._merely_waits(key))
                 if due or key not in self._places:
                     self._queue.add(key)
             await asyncio.sleep(self._settings.interval.total_seconds())
