@@ -39,6 +39,10 @@ _LARGEST_METADATA = 16 << 10  # room for the largest token, and for what proxies
 _MOST_PENDING = 10_000
 """Calls that have come and are not taken up yet, as one is in each turn of the event loop. What comes beyond this number gRPC
 drops, and callers of streams wait in vain; its own number is 1,000, beyond which it drops some at random."""
+_PING_EVERY_MS, _PING_ANSWERED_MS = 60_000, 20_000
+"""To callers, so that those who went without a word hold nothing for long."""
+_PINGED_EVERY_MS = 1_000
+"""By callers, at most. gRPC takes more than one in five minutes for an attack and hangs up, on whoever waits for a quiet job too."""
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
@@ -105,6 +109,10 @@ async def grpc_server(
             ("grpc.max_send_message_length", _LARGEST_MESSAGE),
             ("grpc.max_metadata_size", _LARGEST_METADATA),
             ("grpc.absolute_max_metadata_size", 2 * _LARGEST_METADATA),
+            ("grpc.keepalive_time_ms", _PING_EVERY_MS),
+            ("grpc.keepalive_timeout_ms", _PING_ANSWERED_MS),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", _PINGED_EVERY_MS),
             ("grpc.server.max_pending_requests", _MOST_PENDING),
             ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
         ],

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from loramill import v1
 from loramill.v1.base_model_service_pb2_grpc import BaseModelServiceStub
@@ -98,6 +100,17 @@ def test_none_of_a_crowd_of_calls_is_lost(tmp_path: Path) -> None:
         stub = TrainingServiceStub(channel)
         calls = [stub.GetTrainingJob.future(nonsense, timeout=PATIENCE / 2) for _ in range(2500)]
         assert {call.code() for call in calls} == {grpc.StatusCode.INVALID_ARGUMENT}
+
+
+def test_callers_may_ask_whether_it_is_still_there(tmp_path: Path) -> None:
+    """gRPC hangs up on whoever pings more than once in five minutes while nothing is said, unless it is told otherwise."""
+    pinging = [("grpc.keepalive_time_ms", 1_100), ("grpc.http2.max_pings_without_data", 0)]
+    with started(command(tmp_path, "--port", "0")) as (_, address), grpc.insecure_channel(address, pinging) as channel:
+        watch = HealthStub(channel).Watch(HealthCheckRequest(service=""), timeout=6)
+        with pytest.raises(grpc.RpcError) as raised:
+            for _ in watch:
+                pass
+        assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_when_it_stops_followers_are_told_and_do_not_hold_it_up(tmp_path: Path) -> None:
