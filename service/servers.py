@@ -42,7 +42,7 @@ drops, and callers of streams wait in vain; its own number is 1,000, beyond whic
 _PING_EVERY_MS, _PING_ANSWERED_MS = 60_000, 20_000
 """To callers, so that those who went without a word hold nothing for long."""
 _PINGED_EVERY_MS = 1_000
-"""By callers, at most. gRPC takes more than one in five minutes for an attack and hangs up, on whoever waits for a quiet job too."""
+"""By callers, at most. gRPC takes more than one in five minutes for an attack, and hangs up on who waits for a quiet job too."""
 _SERVICES = tuple(
     descriptor.services_by_name[name].full_name
     for descriptor, name in (
