@@ -52,18 +52,21 @@ class Places(UserDict[tuple[str, str], Place]):
         super().__init__()
         self._limit = limit
         self._changes = 0
-        self._positions: tuple[int, dict[tuple[str, str], int]] = (-1, {})
+        self._positions: tuple[int, dict[tuple[str, str], int], Place | None] = (-1, {}, None)
+        """Changes that they take account of, positions, and who has the last."""
         self._next_ones: tuple[int, dict[Place, None]] = (-1, {})
         self.under_way = 0
         self.held_back = 0
         """Of those that wait."""
 
     def __setitem__(self, key: tuple[str, str], place: Place) -> None:
-        before = self.get(key)
+        before, changes = self.get(key), self._changes
         if before != place:
             super().__setitem__(key, place)
             self._count(before, -1)
             self._count(place, 1)
+            if before is None and place.waits:
+                self._put_last(changes, key, place)
 
     def __delitem__(self, key: tuple[str, str]) -> None:
         before = self[key]
@@ -76,8 +79,8 @@ class Places(UserDict[tuple[str, str], Place]):
         changes, found = self._changes, self._positions
         if found[0] != changes:
             waiting = in_order(list(self.data.values()))
-            found = changes, {(place.tenant, place.job): at for at, place in enumerate(waiting, 1)}
-            self._positions = found
+            positions = {(place.tenant, place.job): at for at, place in enumerate(waiting, 1)}
+            self._positions = found = changes, positions, waiting[-1] if waiting else None
         return found[1]
 
     @property
@@ -90,6 +93,13 @@ class Places(UserDict[tuple[str, str], Place]):
             found = changes, dict.fromkeys(admitted(list(self.data.values()), self._limit))
             self._next_ones = found
         return found[1]
+
+    def _put_last(self, changes: int, key: tuple[str, str], place: Place) -> None:
+        """Spares the sorting of all for a new one, which nearly always comes last."""
+        known, positions, last = self._positions
+        if known == changes and (last is None or in_order([place, last])[-1] is place):
+            positions[key] = len(positions) + 1
+            self._positions = self._changes, positions, place
 
     def _count(self, place: Place | None, by: int) -> None:
         self._changes += 1

@@ -38,3 +38,15 @@ def test_the_order_is_worked_out_once_while_nothing_changes() -> None:
     places["t", "j"] = Place("t", "j", START, waits=False)
     assert places.positions is not before
     assert places.next_ones == {}
+
+
+def test_a_new_job_at_the_end_moves_nobody_else() -> None:
+    """Else each create would sort ten thousand waiting jobs."""
+    places = Places(limit=1)
+    places["t", "a"] = Place("t", "a", START, waits=True)
+    before = places.positions
+    places["t", "b"] = Place("t", "b", START + timedelta(seconds=1), waits=True)
+    assert places.positions is before
+    assert places.positions == {("t", "a"): 1, ("t", "b"): 2}
+    places["t", "c"] = Place("t", "c", START - timedelta(seconds=1), waits=True)
+    assert places.positions == {("t", "c"): 1, ("t", "a"): 2, ("t", "b"): 3}
