@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,10 +25,12 @@ log = structlog.get_logger(__name__)
 
 UNUSABLE_EXIT_CODE = 2
 _THREADS = 32
+_OPEN_FILES = 65_536
 
 
 async def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises Unusable, and what ends the reconciler."""
+    _allow_open_files()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Threads here wait for storage, not for a processor: many more than there are processors are of use.
@@ -48,6 +51,14 @@ async def run(settings: Settings) -> None:
                 waiting.cancel()
                 await service.reconciling
             log.info("Loramill stops; running trainers go on")
+
+
+def _allow_open_files() -> None:
+    """As many as may be: each connection is one, and shells and containers often begin with no more than 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _platform(settings: Settings) -> AbstractContextManager[Platform]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -24,7 +23,7 @@ from service.caller import Caller
 from service.errors import InvalidRequest, Refused, ResourceExists, Violation, invalid
 from service.layout import PICKLES
 from service.safetensors_header import Header, HeaderError, read_header, tensors_sha256
-from service.streaming import Announced, stream, violations_of_content
+from service.streaming import Announced, Staging, stream, violations_of_content
 from service.times import to_timestamp, utc_now
 from service.validation import violations_of_request_id
 from store.object_store import AlreadyExists, ObjectStore
@@ -64,11 +63,11 @@ def _of_request_id(request_id: str) -> list[Violation]:
 
 @dataclass(frozen=True)
 class AdapterUploads:
-    """Takes uploads, each through a temporary file of its own in `staging`."""
+    """Takes uploads, each through a temporary file of its own."""
 
     store: ObjectStore
     audit: Audit
-    staging: Path
+    staging: Staging
     size_limit: int
     """Bytes of one adapter."""
     clock: Callable[[], datetime] = utc_now
@@ -85,7 +84,7 @@ class AdapterUploads:
         # Without a request_id nothing is de-duplicated: the id drawn here is never seen again.
         key = keys.TenantKeys(caller.tenant).adapter_request(header.request_id or uuid.uuid4().hex)
         await asyncio.to_thread(self._check_request, caller.tenant, key, header)
-        with tempfile.NamedTemporaryFile(dir=self.staging, prefix="adapter-") as staged:
+        async with self.staging.file(caller.tenant) as staged:
             await stream(requests, _announced(header), staged)
             return await asyncio.to_thread(self._add, caller, key, header, Path(staged.name))
 

@@ -49,6 +49,7 @@ from service.servicers.base_model import BaseModelServicer
 from service.servicers.dataset import DatasetServicer
 from service.servicers.training import TrainingServicer
 from service.settings import Settings
+from service.streaming import Staging
 from service.submission import Submission
 from service.uploads import Uploads
 from service.watch import Watches
@@ -158,20 +159,19 @@ def _parts(settings: Settings, platform: Platform, registry: CollectorRegistry) 
     acceptance = Acceptance(store, datasets, bases, adapters, audit, platform.classes)
     submission, results = Submission(acceptance, jobs, wake, reconciler.welcome), JobResults(store, jobs)
     operations = Operations(store, executor, jobs, audit, reconciler.waits_its_turn, control.held_back_job)
+    staging = Staging(platform.staging)
     servicers = Servicers(
         TrainingServicer(store, submission, jobs, results, following.watches, logs, wake, control, operations),
         DatasetServicer(
             datasets,
-            Uploads(datasets, platform.staging, settings.upload_limit),
+            Uploads(datasets, staging, settings.upload_limit),
             DatasetImports(datasets, settings.dataset_root, platform.staging, settings.upload_limit),
             CaptionedDatasets(store, datasets, results, platform.staging),
             DatasetReports(store, datasets),
             submission,
             DirectUploads(datasets, platform.direct, settings.upload_limit) if platform.direct is not None else None,
         ),
-        AdapterServicer(
-            adapters, AdapterUploads(store, audit, platform.staging, settings.adapter_limit), platform.direct
-        ),
+        AdapterServicer(adapters, AdapterUploads(store, audit, staging, settings.adapter_limit), platform.direct),
         BaseModelServicer(bases, imports, CaptionTokens(bases)),
     )
     # The collector removes what others only read: it looks at the store itself.

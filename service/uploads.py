@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from loramill.inputs.names import problem_of_path
 from service.caller import Caller
 from service.datasets import Datasets, dataset_id
 from service.errors import InvalidRequest, Violation, invalid
-from service.streaming import Announced, stream, violations_of_content
+from service.streaming import Announced, Staging, stream, violations_of_content
 
 
 def violations_of_file(file: v1.DatasetFile, announced: Announced, size_limit: int) -> list[Violation]:
@@ -27,10 +26,10 @@ def violations_of_file(file: v1.DatasetFile, announced: Announced, size_limit: i
 
 @dataclass(frozen=True)
 class Uploads:
-    """Takes uploads, each through a temporary file of its own in `staging`."""
+    """Takes uploads, each through a temporary file of its own."""
 
     datasets: Datasets
-    staging: Path
+    staging: Staging
     size_limit: int
     """Bytes of one file."""
 
@@ -45,7 +44,7 @@ class Uploads:
         if found:
             raise InvalidRequest(found)
         await asyncio.to_thread(self.datasets.check_takes, caller.tenant, dataset, header.file)
-        with tempfile.NamedTemporaryFile(dir=self.staging, prefix="upload-") as staged:
+        async with self.staging.file(caller.tenant) as staged:
             await stream(requests, announced, staged)
 
             def put(key: str) -> None:

@@ -109,7 +109,7 @@ class AdapterServiceServicer:
     def UploadAdapter(self, request_iterator, context):
         """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
         others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
-        INVALID_ARGUMENT and nothing is kept.
+        INVALID_ARGUMENT and nothing is kept. It is given up, and waits for its turn, as in UploadFile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class AdapterServiceStub:
     UploadAdapter: _grpc.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]
     """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
-    INVALID_ARGUMENT and nothing is kept.
+    INVALID_ARGUMENT and nothing is kept. It is given up, and waits for its turn, as in UploadFile.
     """
     PromoteAdapter: _grpc.UnaryUnaryMultiCallable[_adapter_service_pb2.PromoteAdapterRequest, _adapter_pb2.Adapter]
     """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
@@ -74,7 +74,7 @@ class AdapterServiceAsyncStub(AdapterServiceStub):
     UploadAdapter: _aio.StreamUnaryMultiCallable[_adapter_service_pb2.UploadAdapterRequest, _adapter_pb2.Adapter]  # type: ignore[assignment]
     """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
     others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
-    INVALID_ARGUMENT and nothing is kept.
+    INVALID_ARGUMENT and nothing is kept. It is given up, and waits for its turn, as in UploadFile.
     """
     PromoteAdapter: _aio.UnaryUnaryMultiCallable[_adapter_service_pb2.PromoteAdapterRequest, _adapter_pb2.Adapter]  # type: ignore[assignment]
     """Makes it the preferred adapter of its job, in the place of the final one or of another that was promoted before: the one
@@ -128,7 +128,7 @@ class AdapterServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_adapter_pb2.Adapter, _abc.Awaitable[_adapter_pb2.Adapter]]:
         """Brings an adapter from elsewhere, as one safetensors file, for jobs to go on from. The first message carries `header`, the
         others its bytes in order. A digest or size that does not match, and a file that is no adapter of a known type, are
-        INVALID_ARGUMENT and nothing is kept.
+        INVALID_ARGUMENT and nothing is kept. It is given up, and waits for its turn, as in UploadFile.
         """
 
     @_abc_1.abstractmethod

@@ -108,6 +108,8 @@ class DatasetServiceServicer:
     def UploadFile(self, request_iterator, context):
         """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
         INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+        ABORTED where nothing more comes for a minute. Of a tenant's uploads 64 are taken at once; the others wait, and are UNAVAILABLE
+        after a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,6 +40,8 @@ class DatasetServiceStub:
     UploadFile: _grpc.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+    ABORTED where nothing more comes for a minute. Of a tenant's uploads 64 are taken at once; the others wait, and are UNAVAILABLE
+    after a minute.
     """
     CreateUploadUrls: _grpc.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateUploadUrlsRequest, _dataset_service_pb2.CreateUploadUrlsResponse]
     """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
@@ -79,6 +81,8 @@ class DatasetServiceAsyncStub(DatasetServiceStub):
     UploadFile: _aio.StreamUnaryMultiCallable[_dataset_service_pb2.UploadFileRequest, _dataset_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
     INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+    ABORTED where nothing more comes for a minute. Of a tenant's uploads 64 are taken at once; the others wait, and are UNAVAILABLE
+    after a minute.
     """
     CreateUploadUrls: _aio.UnaryUnaryMultiCallable[_dataset_service_pb2.CreateUploadUrlsRequest, _dataset_service_pb2.CreateUploadUrlsResponse]  # type: ignore[assignment]
     """Addresses to which a caller sends files by itself, straight to the object store: HTTP PUT, with the headers given, before
@@ -127,6 +131,8 @@ class DatasetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_dataset_service_pb2.UploadFileResponse, _abc.Awaitable[_dataset_service_pb2.UploadFileResponse]]:
         """Adds one file. The first message carries `file`, the others its bytes in order. A digest or size that does not match is
         INVALID_ARGUMENT and nothing is kept. The same file again is accepted; another content at the same path is ALREADY_EXISTS.
+        ABORTED where nothing more comes for a minute. Of a tenant's uploads 64 are taken at once; the others wait, and are UNAVAILABLE
+        after a minute.
         """
 
     @_abc_1.abstractmethod
