@@ -24,8 +24,9 @@ from trainer.families.base import Base
 from trainer.tensor_file import TensorFile
 
 _BATCHES_AHEAD = 2
-_PIXELS_AT_ONCE = {"cpu": 4 * 64 * 64, "cuda": 4 * 512 * 512}
-"""Pixels that the VAE encodes at once, by device. On a CPU only the smallest pictures gain by company (docs/caches.md)."""
+_PIXELS_AT_ONCE = {"cuda": 4 * 512 * 512}
+"""Pixels that the VAE encodes at once, by device; one picture on all others. On a CPU the last bits of a picture depend on where the
+processor's threads part the batch, which may be within it."""
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,6 @@ def test_one_picture_changed_is_one_picture_encoded_and_another_vae_encodes_all(
         return encode(pictures)
 
     monkeypatch.setattr(lab.base, "encode_pictures", counted)
-    monkeypatch.setitem(latents._PIXELS_AT_ONCE, "cpu", 0)
     cache = empty(tmp_path)
     dataset = Dataset(tuple((name, seed, "a red star") for seed, name in enumerate(NAMES)))
 
@@ -207,7 +206,6 @@ def test_a_run_that_is_stopped_while_it_encodes_finds_what_it_had(
         return encode(pictures)
 
     dataset = Dataset(tuple((name, seed, "a red star") for seed, name in enumerate(NAMES)))
-    monkeypatch.setitem(latents._PIXELS_AT_ONCE, "cpu", 0)
     monkeypatch.setattr(lab.base, "encode_pictures", stopped)
     with pytest.raises(KeyboardInterrupt):
         lab.prepared(dataset, empty(tmp_path))
@@ -217,12 +215,29 @@ def test_a_run_that_is_stopped_while_it_encodes_finds_what_it_had(
     assert (again.hits, again.misses) == (2, 2), "two pictures of three; the third and the caption are made now"
 
 
-def test_a_result_does_not_depend_on_what_else_is_missing(lab: Lab, tmp_path: Path) -> None:
-    """In batches of four, a picture alone and the same picture in company are the same bits: batches are filled up."""
-    assert pictures_at_once("cpu", Bucket(64, 64)) == 4
-    dataset = Dataset(tuple((name, seed, "a red star") for seed, name in enumerate(NAMES)))
+@pytest.mark.parametrize("side", [48, 64])
+def test_a_result_does_not_depend_on_what_else_is_missing(lab: Lab, tmp_path: Path, side: int) -> None:
+    """The last bits did, with two threads and seven pictures of 48 pixels at once: the border between the threads lay within one."""
+    names = [f"{number}.png" for number in range(7)]
+    pictures = tuple((name, seed, "a red star") for seed, name in enumerate(names))
+    dataset = Dataset(pictures, resolution=side)
     together = lab.prepared(dataset, empty(tmp_path / "together"))
     for picture in dataset.pictures:
         alone = lab.prepared(replace(dataset, pictures=(picture,)), empty(tmp_path / picture[0]))
         for what, tensor in alone.items():
             assert torch.equal(tensor, together[what]), what
+
+
+def test_batches_are_filled_up(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the number of pictures at once follows from device and size alone."""
+    monkeypatch.setitem(latents._PIXELS_AT_ONCE, "cpu", 4 * 64 * 64)
+    encode, sizes = lab.base.encode_pictures, []
+
+    def seen(pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(len(pictures))
+        return encode(pictures)
+
+    monkeypatch.setattr(lab.base, "encode_pictures", seen)
+    assert pictures_at_once("cpu", Bucket(64, 64)) == 4
+    lab.prepared(Dataset((("a.png", 1, "a red star"),)), empty(tmp_path))
+    assert sizes == [4]
