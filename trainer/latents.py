@@ -25,8 +25,8 @@ from trainer.tensor_file import TensorFile
 
 _BATCHES_AHEAD = 2
 _PIXELS_AT_ONCE = {"cuda": 4 * 512 * 512}
-"""Pixels that the VAE encodes at once, by device; one picture on all others. On a CPU the last bits of a picture depend on where the
-processor's threads part the batch, which may be within it."""
+"""Pixels that the VAE encodes at once, by device; one picture on all others. On a CPU the last bits of a picture depend on where
+the processor's threads part the batch, which may be within it."""
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def test_a_run_that_is_stopped_while_it_encodes_finds_what_it_had(
 
 @pytest.mark.parametrize("side", [48, 64])
 def test_a_result_does_not_depend_on_what_else_is_missing(lab: Lab, tmp_path: Path, side: int) -> None:
-    """The last bits did, with two threads and seven pictures of 48 pixels at once: the border between the threads lay within one."""
+    """The last bits did, with two threads and seven pictures of 48 pixels at once: the threads' border lay within one."""
     names = [f"{number}.png" for number in range(7)]
     pictures = tuple((name, seed, "a red star") for seed, name in enumerate(names))
     dataset = Dataset(pictures, resolution=side)
