@@ -157,7 +157,12 @@ class S3Store:
     def delete(self, key: str) -> None:
         full_key = self._full(key)
         with reported(self._name(key)):
-            retrying(self._client.delete_object, Bucket=self._bucket, Key=full_key)
+            try:
+                retrying(self._client.delete_object, Bucket=self._bucket, Key=full_key)
+            except ClientError as error:
+                # S3 never says so; versitygw does of what somebody else deletes in the same moment.
+                if code_of(error) != "NoSuchKey":
+                    raise
 
     def addresses(self, endpoint_url: str | None = None) -> S3Addresses:
         signer = make_client(endpoint_url) if endpoint_url is not None else self._client

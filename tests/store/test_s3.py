@@ -11,7 +11,13 @@ import pytest
 import structlog
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, IncompleteReadError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    IncompleteReadError,
+    ReadTimeoutError,
+)
 from botocore.utils import parse_timestamp
 
 from store import AlreadyExists, InvalidKey, NotFound, StoreUnavailable, UnsuitableStore
@@ -186,6 +192,18 @@ def test_a_store_without_conditional_writes_is_unsuitable(store: S3Store, faulty
     faulty.fail("put_object", "before", client_error(s3_client, "NotImplemented", 501))
     with pytest.raises(UnsuitableStore, match="does not support"):
         store.put_new("key", b"")
+
+
+def test_what_another_deletes_in_the_same_moment_is_deleted(store: S3Store, faulty: Faulty) -> None:
+    """As versitygw tells the second of two; S3 says no such thing."""
+    missing = ClientError(
+        {"Error": {"Code": "NoSuchKey", "Message": "The specified key does not exist."}}, "DeleteObject"
+    )
+    store.put_new("a", b"x")
+    faulty.fail("delete_object", "after", missing)
+    store.delete("a")
+    with pytest.raises(NotFound):
+        store.get("a")
 
 
 def test_a_missing_bucket_is_named_and_is_no_missing_object(s3_client: S3Client) -> None:
