@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import stamina
 import structlog
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
@@ -324,6 +325,7 @@ def test_an_object_that_is_replaced_while_it_is_fetched_is_not_a_mixture(
 
 def test_retries_are_logged_without_the_content(store: S3Store, faulty: Faulty, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"canary" * (PART // 6 + 1))
+    stamina.instrumentation.set_on_retry_hooks(None)  # the command, tested in this process, takes them away
     faulty.fail("put_object", "before", TIMEOUT)
     faulty.fail("upload_part", "before", TIMEOUT)
     with structlog.testing.capture_logs() as logged:
