@@ -61,6 +61,7 @@ class Staging:
     def __init__(self, folder: Path, at_once: int = _AT_ONCE, patience: float = _PATIENCE_S) -> None:
         """`at_once` is for each tenant; `patience` is in seconds."""
         self._folder = folder
+        self._at_once = at_once
         self._patience = patience
         self._turns: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(at_once))
 
@@ -72,7 +73,8 @@ class Staging:
             async with asyncio.timeout(self._patience):
                 await turns.acquire()
         except TimeoutError:
-            text = "Too many uploads of this tenant are under way; end some of them, or send this one again in a while."
+            most = f"{self._at_once} uploads of this tenant are under way, and no more are taken at once"
+            text = f"{most}; end some of them, or send this one again in a while."
             raise NotAvailable(text, "TOO_MANY_UPLOADS") from None
         try:
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-") as staged:

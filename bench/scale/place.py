@@ -65,9 +65,8 @@ def s3(folder: Path, beginning: Path | None = None) -> Iterator[None]:
     """
     port = free_port()
     if beginning is not None:
-        shutil.copytree(
-            beginning, folder
-        )  # with extended attributes, in which versitygw keeps what S3 tells of an object
+        # With extended attributes, in which versitygw keeps what S3 tells of an object.
+        shutil.copytree(beginning, folder)
     for name in ("objects", "users", "versions", f"objects/{BUCKET}"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     access = ["--access", _KEYS[0], "--secret", _KEYS[1], "--iam-dir", str(folder / "users")]
