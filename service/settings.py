@@ -20,7 +20,7 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 def _one_line(text: str) -> str:
     if text.isprintable():
         return text
-    raise ValueError("must be one line of printable characters")
+    raise ValueError("must be one line of printable characters, such as a date")
 
 
 Name = Annotated[str, Field(max_length=100), AfterValidator(_one_line)]
@@ -114,4 +114,4 @@ def read_settings(arguments: Sequence[str]) -> Settings:
 def _fault(place: tuple[int | str, ...], value: object, problem: str) -> str:
     name = str(place[0]) if place else "settings"
     flag, variable = name.replace("_", "-"), f"LORAMILL_{name.upper()}"
-    return f"--{flag} ({variable}) is {value!r}: {problem}"
+    return f"--{flag} ({variable}) is {value!r}: {problem.removeprefix('Value error, ')}"
